@@ -1,0 +1,139 @@
+import { z } from 'zod';
+import { NAME_PATTERN } from '../names.ts';
+
+/**
+ * The whole configuration: one file may serve every process of a cluster, each reads its own part.
+ * Units are in the names. `z.strictObject`: a misspelt field is a fault, not silence.
+ */
+const port = z.number().int().min(1).max(65535);
+/** 0 picks a free port. */
+const listenPort = z.number().int().min(0).max(65535);
+const name = z.string().regex(NAME_PATTERN, 'lower-case letters, digits, _ and -, at most 40, starting with a letter');
+const hostPort = z.strictObject({ host: z.string().min(1), port });
+const secret = z.string().min(1);
+
+export const clusterConfig = z.strictObject({
+  name: name.default('main'),
+  /** etcd endpoints, `http://host:port`. */
+  etcd: z
+    .array(z.url({ protocol: /^https?$/ }))
+    .min(1)
+    .default(['http://127.0.0.1:2379']),
+  /** Lease TTL; 3000 only with an etcd tuned to heartbeat 50 / election 500 (ELECTION.md, "Timings"). */
+  ttlMs: z.number().int().min(3000).max(60000).default(5000),
+  /** Safety margin of S2 and S5. */
+  marginMs: z.number().int().min(200).max(5000).default(700),
+  /** Synchronous acknowledgements wanted for each commit (k). */
+  syncAcks: z.number().int().min(1).max(10).default(1),
+  /** A leader without any synchronous follower: goes on alone (recorded first, S4), or holds writes. */
+  withoutFollower: z.enum(['go-on', 'hold']).default('go-on'),
+  /** Shared by agents, proxies and the CLI: `Authorization: Bearer` on the agents' API. */
+  apiToken: secret.optional(),
+});
+
+export const agentConfig = z.strictObject({
+  node: name,
+  dataDir: z.string().min(1),
+  /** PostgreSQL. `advertise` is what peers and proxies connect to; by default the listen address. */
+  listen: z.strictObject({ host: z.string().min(1).default('127.0.0.1'), port }),
+  advertise: hostPort.optional(),
+  api: z
+    .strictObject({
+      host: z.string().min(1).default('127.0.0.1'),
+      port: listenPort.default(0),
+      advertiseUrl: z.url().optional(),
+    })
+    .prefault({}),
+  postgres: z
+    .strictObject({
+      /** Folder with `postgres`, `initdb`, `pg_basebackup`, `pg_rewind`; found by itself when absent. */
+      binDir: z.string().optional(),
+      /** Operating-system user for PostgreSQL when the agent runs as root. */
+      osUser: z.string().optional(),
+      /** Further settings for postgresql.conf. */
+      parameters: z.record(z.string(), z.string()).default({}),
+      /** Lines put before the generated ones of pg_hba.conf. */
+      hba: z.array(z.string()).default([]),
+    })
+    .prefault({}),
+  replication: z.strictObject({ user: z.string().default('leasehold_replication'), password: secret }),
+  /** Roles and databases made once, when the cluster is initialised. */
+  bootstrap: z
+    .strictObject({
+      superuserPassword: secret.optional(),
+      roles: z.array(z.strictObject({ name: z.string(), password: secret })).default([]),
+      databases: z.array(z.strictObject({ name: z.string(), owner: z.string() })).default([]),
+    })
+    .prefault({}),
+  priority: z.number().int().min(0).max(100).default(50),
+  noFailover: z.boolean().default(false),
+});
+
+export const proxyConfig = z.strictObject({
+  id: name.default('proxy1'),
+  listen: z.strictObject({ host: z.string().min(1).default('127.0.0.1'), port: listenPort.default(6432) }).prefault({}),
+  /** What other machines reach this proxy by; by default the listen address. */
+  advertise: hostPort.optional(),
+  http: z.strictObject({ host: z.string().min(1).default('127.0.0.1'), port: listenPort.default(6480) }).prefault({}),
+  maxClients: z.number().int().min(1).default(2000),
+  pool: z
+    .strictObject({
+      /** Backend connections for each user, database and node. */
+      size: z.number().int().min(1).default(20),
+      /** Clients waiting for a connection, per pool; more are refused (53300). */
+      maxWaiting: z.number().int().min(0).default(1000),
+      /** How long a client waits for a connection before 53300. */
+      waitTimeoutMs: z.number().int().min(1).default(30000),
+      idleTimeoutMs: z.number().int().min(1000).default(600000),
+      maxLifetimeMs: z.number().int().min(1000).default(3600000),
+      connectTimeoutMs: z.number().int().min(100).default(5000),
+    })
+    .prefault({}),
+  hold: z
+    .strictObject({
+      /** How long a write waits for a leader before it is refused (57P03). */
+      deadlineMs: z.number().int().min(100).default(30000),
+      /** Writes held at once; more are refused (53300). */
+      maxHeld: z.number().int().min(1).default(5000),
+    })
+    .prefault({}),
+  routing: z
+    .strictObject({
+      consistency: z.enum(['eventual', 'session', 'database', 'strong']).default('session'),
+      /** How long a read waits for a follower that is fresh enough before the leader serves it. */
+      causalWaitMs: z.number().int().min(0).default(50),
+      /** A follower whose freshness is older than this serves nothing. */
+      maxStalenessMs: z.number().int().min(1).default(30000),
+      systemCatalogs: z.enum(['leader', 'follower']).default('leader'),
+    })
+    .prefault({}),
+  /** Bytes of one client's pending input or of one held unit; more is streamed or refused, never kept. */
+  maxBufferBytes: z
+    .number()
+    .int()
+    .min(65536)
+    .default(16 * 1024 * 1024),
+  tls: z.strictObject({ certFile: z.string(), keyFile: z.string(), required: z.boolean().default(false) }).optional(),
+  /** TLS to the servers. */
+  serverTls: z
+    .strictObject({ mode: z.enum(['disable', 'require', 'verify-full']), caFile: z.string().optional() })
+    .prefault({ mode: 'disable' }),
+  /** Who may use the console and is not only an application: role names. */
+  consoleUsers: z.array(z.string()).default(['postgres']),
+});
+
+/** The role with which proxies read verifiers, positions and the catalog. Made by the agent at initdb. */
+export const serviceConfig = z.strictObject({ user: z.string().default('leasehold_proxy'), password: secret });
+
+export const leaseholdConfig = z.strictObject({
+  cluster: clusterConfig.prefault({}),
+  service: serviceConfig.optional(),
+  agent: agentConfig.optional(),
+  proxy: proxyConfig.prefault({}),
+});
+
+export type ClusterConfig = z.output<typeof clusterConfig>;
+export type AgentConfig = z.output<typeof agentConfig>;
+export type ProxyConfig = z.output<typeof proxyConfig>;
+export type ServiceConfig = z.output<typeof serviceConfig>;
+export type LeaseholdConfig = z.output<typeof leaseholdConfig>;

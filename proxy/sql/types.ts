@@ -1,0 +1,121 @@
+/**
+ * What the proxy needs to know of a statement, computed once per normalised text and cached. Plain data: no
+ * literal of the client's text is in it except where the proxy itself acts on it (SET values, statement names),
+ * and entries with such literals are keyed by the literal text.
+ */
+export interface Classification {
+  /** Text with literals replaced; what metrics, logs and the learned-writes table use. */
+  readonly key: string;
+  readonly statements: readonly StatementInfo[];
+  /**
+   * Where the whole text must go when no transaction is open: `follower` only if every statement is a read that a
+   * follower may serve and none opens or closes a transaction; `proxy` where the proxy itself answers
+   * (single statements only); else `leader`.
+   */
+  readonly target: 'follower' | 'leader' | 'proxy';
+  /** For EXPLAIN (ROUTE), metrics and logs: one of a fixed set of words, e.g. `read`, `write`, `ddl`, `locking-read`, `volatile-function:nextval`, `unparsed`, `hint`. */
+  readonly reason: string;
+  /** The pins that the statements put on the session, if they succeed. */
+  readonly pins: readonly PinReason[];
+  /** True where the text can be sent again on another node when nothing of its answer was passed on (S6). */
+  readonly retryable: boolean;
+  /** What a leading comment asked for; already taken into account in `target`. */
+  readonly hint: 'leader' | 'follower' | null;
+}
+
+export type PinReason =
+  | 'temporary-objects'
+  | 'listen'
+  | 'advisory-lock'
+  | 'held-cursor'
+  | 'session-state'
+  | 'two-phase';
+
+/** One statement of the text. `start`/`end` are byte offsets into the UTF-8 text. */
+export type StatementInfo = { readonly start: number; readonly end: number } & StatementDetail;
+
+export type StatementDetail =
+  | { readonly kind: 'read' }
+  | { readonly kind: 'write' }
+  /** DDL, utility and whatever else must be on the leader. */
+  | { readonly kind: 'utility' }
+  | {
+      readonly kind: 'begin';
+      readonly readOnly: boolean | null;
+      readonly isolation: Isolation | null;
+      readonly deferrable: boolean | null;
+    }
+  | {
+      readonly kind: 'set-transaction';
+      readonly readOnly: boolean | null;
+      readonly isolation: Isolation | null;
+      readonly deferrable: boolean | null;
+      readonly session: boolean;
+    }
+  | { readonly kind: 'commit'; readonly chain: boolean }
+  | { readonly kind: 'rollback'; readonly chain: boolean }
+  | { readonly kind: 'savepoint'; readonly name: string }
+  | { readonly kind: 'release'; readonly name: string }
+  | { readonly kind: 'rollback-to'; readonly name: string }
+  | { readonly kind: 'prepare-transaction' }
+  | { readonly kind: 'finish-prepared' }
+  /** `value` null: RESET / SET … TO DEFAULT. `name` in lower case; `sql` is how to set it again on another backend (`SET x = …`). */
+  | {
+      readonly kind: 'set';
+      readonly name: string;
+      readonly value: string | null;
+      readonly local: boolean;
+      readonly sql: string;
+    }
+  | { readonly kind: 'reset-all' }
+  | { readonly kind: 'show'; readonly name: string }
+  | { readonly kind: 'prepare'; readonly name: string; readonly bodyStart: number; readonly bodyEnd: number }
+  | { readonly kind: 'execute'; readonly name: string }
+  | { readonly kind: 'deallocate'; readonly name: string | null }
+  | { readonly kind: 'discard'; readonly what: 'all' | 'temp' | 'plans' | 'sequences' }
+  | { readonly kind: 'listen' }
+  | { readonly kind: 'unlisten' }
+  /** `routeAs` is the class of the query inside. */
+  | { readonly kind: 'declare-cursor'; readonly withHold: boolean; readonly routeAs: 'read' | 'write' }
+  | { readonly kind: 'fetch' }
+  | { readonly kind: 'close-cursor' }
+  | { readonly kind: 'copy-from' }
+  | { readonly kind: 'copy-to' }
+  /** `EXPLAIN (ROUTE) …`: the proxy answers; the text of the inner statement is start…end of the body. */
+  | { readonly kind: 'explain-route'; readonly bodyStart: number; readonly bodyEnd: number }
+  | { readonly kind: 'unparsed' };
+
+export type Isolation = 'read uncommitted' | 'read committed' | 'repeatable read' | 'serializable';
+
+/** The catalog's view of functions, per database; filled from the leader. */
+export interface VolatilityCatalog {
+  /**
+   * The strongest volatility of any function of this name that a call could mean (schema null: any schema).
+   * `unknown` when the catalog has not been read yet or does not have it: treated as volatile.
+   */
+  volatilityOf(schema: string | null, name: string): 'immutable' | 'stable' | 'volatile' | 'unknown';
+  /** Grows when the content changed: classifications made with an older one are stale. */
+  readonly version: number;
+}
+
+export interface Classifier {
+  /**
+   * `text` without the protocol's trailing zero byte. `standardConformingStrings` false changes how literals are read.
+   * Never throws for bad SQL. A cache hit allocates nothing.
+   */
+  classify(text: Buffer, catalog: VolatilityCatalog, options: ClassifyOptions): Classification;
+  /** A follower refused it as a write (25006): from now on its key is a write. Bounded memory. */
+  learnWrite(key: string): void;
+  readonly stats: {
+    readonly hits: number;
+    readonly misses: number;
+    readonly entries: number;
+    readonly parseMs: number;
+  };
+}
+
+export interface ClassifyOptions {
+  readonly standardConformingStrings: boolean;
+  /** Where reads of pg_stat_*, pg_locks and the like go. */
+  readonly systemCatalogs: 'leader' | 'follower';
+}

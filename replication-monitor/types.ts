@@ -1,0 +1,55 @@
+import type { Lsn, Term } from '../common/lsn.ts';
+
+/**
+ * Where each node stands against the leader, from one place per process. All times are this process's monotonic
+ * clock in milliseconds (`Clock.nowMs`), never wall clock, never another machine's.
+ */
+export interface FreshnessSnapshot {
+  readonly term: Term;
+  readonly leader: string | null;
+  readonly takenAtMs: number;
+  readonly nodes: ReadonlyMap<string, NodeFreshness>;
+}
+
+export interface NodeFreshness {
+  readonly node: string;
+  readonly host: string;
+  readonly port: number;
+  readonly role: 'leader' | 'follower' | 'unknown';
+  /**
+   * A follower shows every commit that was acknowledged through this process before this moment
+   * (DESIGN.md, "Freshness without clocks or cost"). -Infinity: nothing is known. A lower bound.
+   * For the leader of the term: +Infinity.
+   */
+  readonly freshAsOfMs: number;
+  /** Reachable, in recovery, on the leader's timeline, system id right. Only such a follower may serve reads. */
+  readonly usable: boolean;
+  readonly streaming: boolean;
+  readonly timeline: number;
+  readonly flushedLsn: Lsn;
+  readonly replayedLsn: Lsn;
+  /** Leader's insert position minus this node's replayed one, at the last common sample; null where unknown. */
+  readonly lagBytes: bigint | null;
+  /** Why it is not usable, for people. */
+  readonly problem: string | null;
+  /** Round trip of the last probe. */
+  readonly probeMs: number | null;
+}
+
+/** Whom to sample: from the route key and the members. */
+export interface MonitorTargets {
+  readonly term: Term;
+  readonly leader: string | null;
+  readonly nodes: readonly { readonly node: string; readonly host: string; readonly port: number }[];
+}
+
+export interface ReplicationMonitor {
+  readonly snapshot: FreshnessSnapshot;
+  /** Replaces the targets; a new term discards every freshness of the old one at once. */
+  setTargets(targets: MonitorTargets): void;
+  /** Samples as soon as possible instead of at the next tick; one round of sampling serves all who ask meanwhile. */
+  wake(): void;
+  /** Calls the listener after each new snapshot. Returns how to stop that. */
+  subscribe(listener: (snapshot: FreshnessSnapshot) => void): () => void;
+  close(): Promise<void>;
+}
