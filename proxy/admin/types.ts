@@ -1,0 +1,95 @@
+import type { ClusterView, LeaderTarget } from '../cluster/types.ts';
+import type { Classifier, PinReason } from '../sql/types.ts';
+import type { FreshnessSnapshot } from '../../replication-monitor/types.ts';
+
+/**
+ * What the console, the HTTP API and the metrics ask of the running proxy. Everything is read at the moment of the
+ * question; nothing is kept. The fields of a row are its columns, with PgBouncer's names where the meaning is the
+ * same (https://www.pgbouncer.org/usage.html).
+ */
+export interface AdminProviders {
+  pools(): readonly PoolRow[];
+  clients(): readonly ClientRow[];
+  status(): ProxyStatus;
+}
+
+export interface PoolRow {
+  readonly database: string;
+  readonly user: string;
+  readonly node: string;
+  /** What the pool's connections are for. */
+  readonly role: NodeRole;
+  /** Clients that use a connection of this pool now, pinned ones included. */
+  readonly cl_active: number;
+  readonly cl_waiting: number;
+  readonly sv_active: number;
+  readonly sv_idle: number;
+  readonly sv_login: number;
+  /** Of `sv_active`, those that a session's state keeps. */
+  readonly sv_pinned: number;
+  /** How long the first client in the queue has waited. */
+  readonly maxwait_ms: number;
+  readonly pool_size: number;
+}
+
+export interface ClientRow {
+  readonly id: number;
+  readonly user: string;
+  readonly database: string;
+  /** `idle`, `active`, `waiting` (for a connection), `held` (for a leader), `in_transaction`. */
+  readonly state: 'idle' | 'active' | 'waiting' | 'held' | 'in_transaction';
+  readonly addr: string;
+  readonly port: number;
+  readonly application_name: string;
+  /** Wall-clock times, ISO 8601; `request_time` null before the first request. */
+  readonly connect_time: string;
+  readonly request_time: string | null;
+  /** How long it has waited for what it waits for now; 0 if it does not. */
+  readonly wait_ms: number;
+  /** The node whose connection it has now. */
+  readonly node: string | null;
+  readonly pins: readonly PinReason[];
+  readonly prepared_statements: number;
+  readonly tls: boolean;
+}
+
+export interface ProxyStatus {
+  readonly proxyId: string;
+  readonly cluster: string;
+  readonly view: ClusterView;
+  readonly freshness: FreshnessSnapshot;
+  /** `LeaseView.leader()`: null while nothing may be sent to a leader. */
+  readonly leader: LeaderTarget | null;
+  /** The clock that `view`, `freshness` and `heldSinceMs` are on. */
+  readonly nowMs: number;
+  readonly heldWrites: number;
+  /** When the oldest of the held writes began to wait; null when there is none. */
+  readonly heldSinceMs: number | null;
+  readonly inFlight: number;
+  readonly clients: number;
+  readonly maxClients: number;
+  readonly classifier: Classifier['stats'];
+  /** Stopping: no new clients. */
+  readonly draining: boolean;
+}
+
+export type NodeRole = 'leader' | 'follower';
+
+/** `leasehold_statements_total`. Cheap: two map look-ups and an addition; called for every unit of work. */
+export interface StatementCounters {
+  /** `kind` from a small fixed set (`Classification.reason` without what follows a colon): it becomes a label. */
+  count(node: string, role: NodeRole, kind: string): void;
+}
+
+/** What the data path reports as it happens. */
+export interface ProxyMetrics {
+  readonly statements: StatementCounters;
+  /** A unit of leader work had to wait at the gate, and how that ended. */
+  holdEnded(durationMs: number, outcome: 'served' | 'refused' | 'gone'): void;
+  /** A read was run again elsewhere, or a refused write on the leader (S6). */
+  retried(reason: 'recovery-conflict' | 'connection-lost' | 'learned-write' | 'other'): void;
+  /** A read found no follower fresh enough; how its wait ended. */
+  causalWaitEnded(durationMs: number, outcome: 'follower' | 'leader'): void;
+  /** An error that the proxy itself (not a server) gave to a client. */
+  clientError(sqlState: string): void;
+}
