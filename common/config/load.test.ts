@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { ConfigError } from '../errors.ts';
+import { type ConfigInputs, loadConfig, redactConfig } from './load.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'leasehold-config-'));
+after(() => rmSync(folder, { recursive: true }));
+
+function write(name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+function faultsOf(inputs: ConfigInputs): string[] {
+  try {
+    loadConfig({ env: {}, ...inputs });
+  } catch (error) {
+    assert.ok(error instanceof ConfigError);
+    return error.faults.map((fault) => `${fault.path} | ${fault.source} | ${fault.message}`);
+  }
+  return [];
+}
+
+test('flags win over environment, environment over file, file over defaults', () => {
+  const file = write('a.yaml', 'proxy:\n  listen: { port: 1001 }\n  http: { port: 1002 }\n  maxClients: 7\n');
+  const env = { LEASEHOLD_PROXY_LISTEN_PORT: '2001', LEASEHOLD_PROXY_HTTP_PORT: '2002' };
+  const { config, sources } = loadConfig({ file, env, sets: ['proxy.listen.port=3001'] });
+  assert.equal(config.proxy.listen.port, 3001);
+  assert.equal(config.proxy.http.port, 2002);
+  assert.equal(config.proxy.maxClients, 7);
+  assert.equal(config.proxy.pool.size, 20);
+  assert.equal(sources.get('proxy.listen.port'), '--set proxy.listen.port');
+  assert.equal(sources.get('proxy.http.port'), 'LEASEHOLD_PROXY_HTTP_PORT');
+  assert.equal(sources.get('proxy.maxClients'), file);
+});
+
+test('all faults are reported together, each with its source', () => {
+  const file = write('b.yaml', 'cluster:\n  ttlMs: soon\n  nmae: x\nproxy:\n  maxClients: 0\n');
+  const faults = faultsOf({ file, env: { LEASEHOLD_PROXY_LISTEN_PORT: 'http' }, sets: ['proxy.pool.size=-1'] });
+  assert.equal(faults.length, 5, faults.join('\n'));
+  const has = (start: string) =>
+    assert.ok(
+      faults.some((fault) => fault.startsWith(start)),
+      `${start}\n${faults.join('\n')}`,
+    );
+  has(`cluster.ttlMs | ${file}`);
+  has(`cluster.nmae | ${file} | unknown setting`);
+  has(`proxy.maxClients | ${file}`);
+  has('proxy.listen.port | LEASEHOLD_PROXY_LISTEN_PORT');
+  has('proxy.pool.size | --set proxy.pool.size');
+});
+
+test('a misspelt field names the one that was probably meant', () => {
+  assert.match(faultsOf({ sets: ['proxy.maxclients=3'] }).join(), /did you mean proxy\.maxClients\?/);
+});
+
+test('relations between fields are checked', () => {
+  assert.match(faultsOf({ sets: ['cluster.ttlMs=3000', 'cluster.marginMs=1500'] }).join(), /half of cluster\.ttlMs/);
+  const faults = faultsOf({ needs: ['agent', 'proxy'] }).join('\n');
+  assert.match(faults, /^agent \| not given/m);
+  assert.match(faults, /^service\.password \| not given/m);
+});
+
+test('a missing required field says so', () => {
+  assert.match(faultsOf({ sets: ['service.user=x'] }).join(), /service\.password \| not given \| is required/);
+});
+
+test('a secret may come from a file, and its value is in no message', () => {
+  const secretFile = write('secret', 'hunter2\n');
+  const { config } = loadConfig({ env: { LEASEHOLD_SERVICE_PASSWORD_FILE: secretFile } });
+  assert.equal(config.service?.password, 'hunter2');
+  const file = write('c.yaml', 'service: { passwordFile: secret }\n');
+  assert.equal(loadConfig({ env: {}, file }).config.service?.password, 'hunter2');
+  assert.ok(!JSON.stringify(redactConfig(config)).includes('hunter2'));
+  const faults = faultsOf({
+    file: write('d.yaml', 'service: { password: [hunter2] }\ncluster: { apiToken: 12345678 }'),
+  });
+  assert.equal(faults.length, 2);
+  assert.ok(!faults.join().includes('hunter2') && !faults.join().includes('12345678'));
+});
+
+test('a secret file that is missing is a fault, not a crash', () => {
+  const faults = faultsOf({ env: { LEASEHOLD_SERVICE_PASSWORD_FILE: '/nonexistent/x' } });
+  assert.match(faults.join(), /there is no such file/);
+});
+
+test('a file that is absent, or no YAML, or no mapping is a fault', () => {
+  assert.match(faultsOf({ file: join(folder, 'none.yaml') }).join(), /there is no such file/);
+  assert.match(faultsOf({ file: write('e.yaml', 'a: [1\nb: 2') }).join(), /is not YAML/);
+  assert.match(faultsOf({ file: write('f.yaml', '- 1') }).join(), /must be a mapping/);
+});
+
+test('lists, records and booleans can be given as text', () => {
+  const { config } = loadConfig({
+    env: {
+      LEASEHOLD_CLUSTER_ETCD: 'http://a:2379, http://b:2379',
+      LEASEHOLD_AGENT_NODE: 'n1',
+      LEASEHOLD_AGENT_DATA_DIR: '/d',
+      LEASEHOLD_AGENT_LISTEN_PORT: '5432',
+      LEASEHOLD_AGENT_REPLICATION_PASSWORD: 'p',
+      LEASEHOLD_AGENT_NO_FAILOVER: 'yes',
+      LEASEHOLD_AGENT_BOOTSTRAP_ROLES: '[{"name":"app","password":"app"}]',
+    },
+    sets: ['agent.postgres.parameters.shared_buffers=1GB'],
+  });
+  assert.deepEqual(config.cluster.etcd, ['http://a:2379', 'http://b:2379']);
+  assert.equal(config.agent?.noFailover, true);
+  assert.deepEqual(config.agent?.bootstrap.roles, [{ name: 'app', password: 'app' }]);
+  assert.deepEqual(config.agent?.postgres.parameters, { shared_buffers: '1GB' });
+});
+
+test('an unknown variable is a warning: other software may set such names', () => {
+  const { warnings } = loadConfig({ env: { LEASEHOLD_PROXY_PORT: 'tcp://10.0.0.1:6432' } });
+  assert.equal(warnings.length, 1);
+});
+
+test('the result is frozen', () => {
+  const { config } = loadConfig({ env: {} });
+  assert.throws(() => Object.assign(config.proxy.listen, { port: 1 }));
+});

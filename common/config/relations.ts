@@ -1,0 +1,87 @@
+import type { AgentConfig, LeaseholdConfig, ProxyConfig } from './schema.ts';
+
+/** The processes that read the configuration. */
+export type ConfigPart = 'agent' | 'proxy';
+
+export interface RelationFault {
+  readonly path: string;
+  readonly message: string;
+  /** The fault is that nothing was given. */
+  readonly missing?: true;
+}
+
+/** What no single field can say: relations between fields, and the parts that a process cannot do without. */
+export function checkRelations(config: LeaseholdConfig, needs: readonly ConfigPart[]): RelationFault[] {
+  const faults: RelationFault[] = [];
+  const { cluster } = config;
+  if (cluster.marginMs >= cluster.ttlMs / 2) {
+    faults.push({ path: 'cluster.marginMs', message: `must be below half of cluster.ttlMs (${cluster.ttlMs})` });
+  }
+  if (needs.includes('agent') && config.agent === undefined) {
+    faults.push({
+      path: 'agent',
+      message: 'is required to run an agent: node, dataDir, listen.port, replication',
+      missing: true,
+    });
+  }
+  if (needs.length > 0 && config.service === undefined) {
+    faults.push({
+      path: 'service.password',
+      message: 'is required: the password of the role that proxies read with',
+      missing: true,
+    });
+  }
+  if (config.agent !== undefined) faults.push(...agentRelations(config.agent, needs));
+  if (needs.includes('proxy')) faults.push(...proxyRelations(config.proxy));
+  return faults;
+}
+
+function agentRelations(agent: AgentConfig, needs: readonly ConfigPart[]): RelationFault[] {
+  const faults: RelationFault[] = [];
+  if (agent.api.port !== 0 && agent.api.port === agent.listen.port) {
+    faults.push({ path: 'agent.api.port', message: 'is the same as agent.listen.port' });
+  }
+  if (needs.includes('agent') && isAnyAddress(agent.listen.host) && agent.advertise === undefined) {
+    faults.push({
+      path: 'agent.advertise',
+      message: `is required when agent.listen.host is ${agent.listen.host}`,
+      missing: true,
+    });
+  }
+  const owners = new Set(['postgres', ...agent.bootstrap.roles.map((role) => role.name)]);
+  for (const [index, database] of agent.bootstrap.databases.entries()) {
+    if (owners.has(database.owner)) continue;
+    const path = `agent.bootstrap.databases.${index}.owner`;
+    faults.push({ path, message: `the role ${database.owner} is not in agent.bootstrap.roles` });
+  }
+  return faults;
+}
+
+function proxyRelations(proxy: ProxyConfig): RelationFault[] {
+  const faults: RelationFault[] = [];
+  if (proxy.listen.port !== 0 && proxy.listen.port === proxy.http.port && proxy.listen.host === proxy.http.host) {
+    faults.push({ path: 'proxy.http.port', message: 'is the same as proxy.listen.port' });
+  }
+  if (isAnyAddress(proxy.listen.host) && proxy.advertise === undefined) {
+    faults.push({
+      path: 'proxy.advertise',
+      message: `is required when proxy.listen.host is ${proxy.listen.host}`,
+      missing: true,
+    });
+  }
+  if (proxy.serverTls.mode === 'verify-full' && proxy.serverTls.caFile === undefined) {
+    faults.push({
+      path: 'proxy.serverTls.caFile',
+      message: 'is required when proxy.serverTls.mode is verify-full',
+      missing: true,
+    });
+  }
+  if (proxy.routing.causalWaitMs > proxy.hold.deadlineMs) {
+    faults.push({ path: 'proxy.routing.causalWaitMs', message: 'must not exceed proxy.hold.deadlineMs' });
+  }
+  return faults;
+}
+
+function isAnyAddress(host: string): boolean {
+  return host === '0.0.0.0' || host === '::';
+}
