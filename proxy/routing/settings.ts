@@ -1,0 +1,236 @@
+import type { Isolation, StatementDetail } from '../sql/types.ts';
+import { IDENTITY_SETTINGS, NO_SETTINGS, type Setting, type SettingsImage } from './settings-image.ts';
+import type { TransactionDefaults } from './transaction.ts';
+
+/** Bounds of one session's record; beyond them the session must be pinned (`overflowed`). */
+export const MAX_SETTINGS = 200;
+export const MAX_SETTINGS_BYTES = 64 * 1024;
+const MAX_SAVEPOINTS = 1000;
+
+/** SET LOCAL of the open transaction; null: set back to the default. */
+type LocalImage = ReadonlyMap<string, Setting | null>;
+
+const NO_LOCALS: LocalImage = new Map();
+
+interface Level {
+  /** Null for the transaction itself. */
+  readonly savepoint: string | null;
+  readonly session: SettingsImage;
+  readonly local: LocalImage;
+}
+
+/**
+ * A session's record of settings, undone by ROLLBACK and ROLLBACK TO exactly as PostgreSQL undoes them
+ * (src/backend/utils/misc/guc.c, AtEOXact_GUC). It has no I/O; feed it each statement *after it succeeded*, and
+ * `endTransaction` for a transaction that ended otherwise (a failed COMMIT, a lost backend).
+ */
+export class SessionSettings {
+  #defaults: SettingsImage;
+  #session: SettingsImage;
+  #local: LocalImage = NO_LOCALS;
+  /** Empty outside a transaction. */
+  #levels: Level[] = [];
+  #overflowed = false;
+
+  /** `startup`: what the client asked for when it connected; RESET returns to it. See `startupImage`. */
+  constructor(startup: SettingsImage = NO_SETTINGS) {
+    this.#defaults = startup;
+    this.#session = startup;
+  }
+
+  /** What holds after the open transaction, if it commits; outside of one, what a backend must have. */
+  get image(): SettingsImage {
+    return this.#session;
+  }
+
+  /** What a backend must have before a unit outside any transaction; in one, what it had when that began. */
+  get outsideImage(): SettingsImage {
+    return this.#levels[0]?.session ?? this.#session;
+  }
+
+  /** More was set than the record may hold: the session can no longer move between backends. */
+  get overflowed(): boolean {
+    return this.#overflowed;
+  }
+
+  /** The value that holds now, SET LOCAL included; undefined where the session never set it. */
+  valueOf(name: string): string | undefined {
+    return (this.#local.has(name) ? this.#local.get(name) : this.#session.get(name))?.value;
+  }
+
+  get transactionDefaults(): TransactionDefaults {
+    const readOnly = this.valueOf('default_transaction_read_only');
+    const isolation = this.valueOf('default_transaction_isolation');
+    return {
+      readOnly: readOnly !== undefined && TRUE_TEXT.test(readOnly),
+      isolation:
+        isolation === undefined ? null : (ISOLATIONS.find((level) => level === isolation.toLowerCase()) ?? null),
+    };
+  }
+
+  /**
+   * A statement that has succeeded. Kinds that have nothing to do with settings or transactions do nothing. A
+   * COMMIT of a failed transaction is a rollback: the server's tag says ROLLBACK, then call `endTransaction(false)`.
+   */
+  apply(statement: StatementDetail): void {
+    switch (statement.kind) {
+      case 'set':
+        if (statement.value === null) this.#reset(statement.name, statement.local);
+        else this.#set(statement.name, { value: statement.value, sql: statement.sql }, statement.local);
+        return;
+      case 'set-transaction':
+        if (statement.session) this.#setCharacteristics(statement);
+        return;
+      case 'reset-all':
+        this.#resetAll();
+        return;
+      case 'discard':
+        if (statement.what === 'all') this.#discardAll();
+        return;
+      default:
+        this.#applyTransaction(statement);
+    }
+  }
+
+  #applyTransaction(statement: StatementDetail): void {
+    switch (statement.kind) {
+      case 'begin':
+        this.beginTransaction();
+        return;
+      case 'commit':
+      case 'rollback':
+        this.endTransaction(statement.kind === 'commit');
+        if (statement.chain) this.beginTransaction();
+        return;
+      case 'prepare-transaction':
+        this.endTransaction(true);
+        return;
+      case 'savepoint':
+        if (this.#levels.length === 0) return;
+        if (this.#levels.length > MAX_SAVEPOINTS) this.#overflowed = true;
+        else this.#levels.push({ savepoint: statement.name, session: this.#session, local: this.#local });
+        return;
+      case 'release':
+        this.#levels.length = this.#levelOf(statement.name) ?? this.#levels.length;
+        return;
+      case 'rollback-to':
+        this.#rollbackTo(statement.name);
+        return;
+      default:
+    }
+  }
+
+  beginTransaction(): void {
+    if (this.#levels.length > 0) return; // BEGIN inside a transaction is a warning
+    this.#levels.push({ savepoint: null, session: this.#session, local: NO_LOCALS });
+  }
+
+  endTransaction(committed: boolean): void {
+    const outermost = this.#levels[0];
+    if (outermost === undefined) return;
+    if (!committed) this.#session = outermost.session;
+    this.#local = NO_LOCALS;
+    this.#levels = [];
+  }
+
+  #rollbackTo(name: string): void {
+    const index = this.#levelOf(name);
+    const level = index === undefined ? undefined : this.#levels[index];
+    if (index === undefined || level === undefined) return;
+    this.#session = level.session;
+    this.#local = level.local;
+    this.#levels.length = index + 1; // the savepoint itself stays
+  }
+
+  /** The innermost one of that name; a name may be used again. */
+  #levelOf(name: string): number | undefined {
+    for (let index = this.#levels.length - 1; index > 0; index -= 1) {
+      if (this.#levels[index]?.savepoint === name) return index;
+    }
+    return undefined;
+  }
+
+  #set(name: string, setting: Setting, local: boolean): void {
+    if (local) {
+      if (this.#levels.length > 0) this.#local = this.#with(this.#local, name, setting);
+      return;
+    }
+    this.#session = this.#with(this.#session, name, setting);
+    this.#forgetShadows(name);
+  }
+
+  #reset(name: string, local: boolean): void {
+    const initial = this.#defaults.get(name);
+    if (local) {
+      if (this.#levels.length === 0) return;
+      this.#local = this.#with(this.#local, name, initial ?? null);
+      return;
+    }
+    this.#session =
+      initial === undefined ? without(this.#session, name, NO_SETTINGS) : this.#with(this.#session, name, initial);
+    this.#forgetShadows(name);
+  }
+
+  #forgetShadows(name: string): void {
+    this.#local = without(this.#local, name, NO_LOCALS);
+    // Changing the session's user ends the role that was set (src/backend/utils/init/miscinit.c).
+    if (name === 'session_authorization') this.#session = without(this.#session, 'role', NO_SETTINGS);
+  }
+
+  #resetAll(): void {
+    // RESET ALL leaves the role and the session's user alone (GUC_NO_RESET_ALL).
+    let image = this.#defaults;
+    for (const name of IDENTITY_SETTINGS) {
+      const setting = this.#session.get(name);
+      if (setting !== undefined) image = this.#with(image, name, setting);
+    }
+    this.#session = image;
+    this.#local = NO_LOCALS;
+  }
+
+  /** DISCARD ALL may not run in a transaction; it resets the identity too. */
+  #discardAll(): void {
+    this.#session = this.#defaults;
+    this.#local = NO_LOCALS;
+    this.#levels = [];
+    this.#overflowed = false;
+  }
+
+  #setCharacteristics(statement: StatementDetail & { readonly kind: 'set-transaction' }): void {
+    const { readOnly, isolation, deferrable } = statement;
+    if (isolation !== null) this.#setDefault('default_transaction_isolation', isolation);
+    if (readOnly !== null) this.#setDefault('default_transaction_read_only', readOnly ? 'on' : 'off');
+    if (deferrable !== null) this.#setDefault('default_transaction_deferrable', deferrable ? 'on' : 'off');
+  }
+
+  #setDefault(name: string, value: string): void {
+    this.#set(name, { value, sql: `SET ${name} TO '${value}'` }, false);
+  }
+
+  /** `image` with one more entry, or unchanged when that would pass the bounds. */
+  #with<T extends Setting | null>(image: ReadonlyMap<string, T>, name: string, setting: T): ReadonlyMap<string, T> {
+    const next = new Map(image);
+    next.delete(name); // to the end: the order of setting is the order of setting again
+    next.set(name, setting);
+    let bytes = 0;
+    for (const each of next.values()) bytes += each?.sql.length ?? 0;
+    if (next.size > MAX_SETTINGS || bytes > MAX_SETTINGS_BYTES) {
+      this.#overflowed = true;
+      return image;
+    }
+    return next;
+  }
+}
+
+const TRUE_TEXT = /^(?:on|1|t|tr|tru|true|y|ye|yes)$/i;
+const ISOLATIONS: readonly Isolation[] = ['read uncommitted', 'read committed', 'repeatable read', 'serializable'];
+function without<T>(
+  image: ReadonlyMap<string, T>,
+  name: string,
+  empty: ReadonlyMap<string, T>,
+): ReadonlyMap<string, T> {
+  if (!image.has(name)) return image;
+  const next = new Map(image);
+  next.delete(name);
+  return next.size === 0 ? empty : next;
+}
