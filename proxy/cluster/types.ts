@@ -20,6 +20,8 @@ export interface LeaseView {
   leader(): LeaderTarget | null;
   /** Whether leader work begun for `term` may go on being sent. */
   stillLeads(term: Term): boolean;
+  /** Why there is no leader for writes now, for a person: what was lost, when, and what is awaited. */
+  explain(): string;
   /** After each change of `leader()` or of the view. Returns how to stop. */
   subscribe(listener: () => void): () => void;
   close(): Promise<void>;
