@@ -1,0 +1,26 @@
+import type { Network } from './network.ts';
+import type { SimPostgres } from './postgres.ts';
+import type { Random } from './random.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { Trace } from './trace.ts';
+
+/** What every modelled part shares. */
+export interface SimContext {
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly network: Network;
+  readonly trace: Trace;
+  postgres(node: string): SimPostgres;
+  /** An invariant is broken. Throws. */
+  violation(invariant: string, what: string): never;
+}
+
+export class InvariantViolation extends Error {
+  readonly invariant: string;
+
+  constructor(invariant: string, what: string) {
+    super(`${invariant}: ${what}`);
+    this.name = 'InvariantViolation';
+    this.invariant = invariant;
+  }
+}
