@@ -28,6 +28,11 @@ export const syncRecord = z.object({
   leader: z.string(),
   members: z.array(z.string()),
   k: z.number().int().min(0),
+  /**
+   * A planned switchover: `leader` has stopped for good in `term`, and has verified that this node holds everything
+   * it ever acknowledged. That node may acquire as `leader` itself may.
+   */
+  handover: z.string().optional(),
 });
 export type SyncRecord = z.output<typeof syncRecord>;
 
@@ -83,6 +88,10 @@ export const memberRecord = z.object({
   agentPid: z.number().int(),
   priority: z.number(),
   noFailover: z.boolean(),
+  /** A leader: where its timeline left the earlier ones (the last 32), by which an old leader decides how to rejoin. */
+  forks: z.array(z.object({ timeline: z.number().int(), endLsn: lsn })).optional(),
+  /** A leader: it has checkpointed on its timeline, which pg_rewind needs of its source. */
+  rewindable: z.boolean().optional(),
   /** Why the node is where it is, in words for people; null when all is well. */
   note: z.string().nullable(),
 });

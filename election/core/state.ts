@@ -1,0 +1,231 @@
+import { NO_TERM, type Term } from '../../common/lsn.ts';
+import type { DataDirectory, PeerAddress, PostgresSample } from '../postgres/port.ts';
+import type { LeaseId } from '../store/port.ts';
+import type { SwitchoverRecord } from '../store/records.ts';
+import type { ClusterView } from './cluster-view.ts';
+import type { SyncSet } from './sync-quorum.ts';
+import type { CoreConfig, LocalState } from './types.ts';
+
+/** Everything the core remembers. Facts that outlive a mode stand here; `mode` is the state of the machine. */
+export interface AgentState {
+  readonly config: CoreConfig;
+  readonly mode: Mode;
+  readonly nowMs: number;
+  readonly random: number;
+  readonly wallTime: string;
+  readonly local: LocalState;
+  /** Null until the store has answered once. */
+  readonly view: ClusterView | null;
+  /** Since when the view shows no leader key; null while there is one, or before the first view. */
+  readonly leaderGoneSinceMs: number | null;
+  /** Revision of the latest transaction that this node made as (or to become) leader: older views say nothing of it. */
+  readonly ownRevision: number;
+  readonly server: ServerFacts;
+  readonly memberLease: MemberLease | null;
+  readonly published: { readonly text: string; readonly atMs: number } | null;
+  readonly slots: { readonly text: string; readonly atMs: number } | null;
+  /** The leader's lease, granted ahead of the race for it; null when none is held. */
+  readonly lease: { readonly id: LeaseId; readonly sentAtMs: number } | null;
+  /** What is under way, one effect at most in each lane. */
+  readonly pending: { readonly [L in Lane]?: PendingEffect };
+  readonly nextId: number;
+  /** No new attempt at what failed before this moment. */
+  readonly retryAtMs: number;
+  readonly failures: number;
+  /** `stop` was asked for. */
+  readonly stopping: boolean;
+  /** This node gave the lease up itself at this moment: it lets others go first. */
+  readonly resignedAtMs: number | null;
+  readonly note: string | null;
+}
+
+export interface ServerFacts {
+  readonly data: DataDirectory | null;
+  /** Started by us and not known to have ended. */
+  readonly running: boolean;
+  readonly sample: PostgresSample | null;
+  readonly sampledAtMs: number;
+  /** The highest timeline seen of this data: a sample of an idle follower may name an earlier one, never a later. */
+  readonly timeline: number;
+}
+
+export interface MemberLease {
+  readonly id: LeaseId;
+  readonly renewedAtMs: number;
+}
+
+/** `server`: whatever excludes each other on PostgreSQL. */
+export type Lane =
+  | 'server'
+  | 'kill'
+  | 'sync'
+  | 'row'
+  | 'slots'
+  | 'checkpoint'
+  | 'sample'
+  | 'local'
+  | 'lease'
+  | 'guard'
+  | 'decide'
+  | 'member-lease'
+  | 'member-put'
+  | 'revoke';
+
+export interface PendingEffect {
+  readonly id: number;
+  /** What the answer is for: `start`, `acquire`, … */
+  readonly what: string;
+  readonly sinceMs: number;
+}
+
+/** What a holder of the leader key knows of its hold on it. */
+export interface Lead {
+  readonly term: Term;
+  /** Guards every write: the leader key is ours while its create revision is this. */
+  readonly createRevision: number;
+  readonly lease: LeaseId;
+  /** `sentAt` of the last keep-alive (or grant) that succeeded, and of the last guarded write that did. */
+  readonly keptAtMs: number;
+  readonly guardedAtMs: number;
+  /** When the next renewal is due. */
+  readonly renewAtMs: number;
+  readonly reason: 'bootstrap' | 'failover' | 'switchover' | 'restart';
+  readonly previousLeader: string | null;
+  readonly routeSeq: number;
+  readonly nextXid: string | null;
+  readonly timeline: number;
+  /** What PostgreSQL was last told; null before the first time. */
+  readonly applied: SyncSet | null;
+  /** The durability record of *this* term; null while that of an earlier term is still in force. */
+  readonly recorded: SyncSet | null;
+  /** A raise of the durability record that waits for followers to have flushed what was acknowledged before. */
+  readonly barrier: SyncBarrier | null;
+  /** Since when each member of the set in force has not been streaming. */
+  readonly missingSinceMs: ReadonlyMap<string, number>;
+  readonly rewindable: boolean;
+  readonly lastSampleOkMs: number;
+}
+
+export interface SyncBarrier {
+  readonly target: SyncSet;
+  /** Null until a sample taken after PostgreSQL was told has said where the leader stood. */
+  readonly lsn: bigint | null;
+}
+
+export type Mode =
+  | { readonly kind: 'INIT'; readonly killed: boolean }
+  | {
+      readonly kind: 'CLONING';
+      readonly from: PeerAddress;
+      readonly term: Term;
+      readonly phase: 'stop' | 'save' | 'clone';
+    }
+  | {
+      readonly kind: 'FOLLOWER';
+      /** The term whose leader PostgreSQL was told to follow; null: nobody. */
+      readonly attached: Term | null;
+      /** A rewind was done for this term and the data still does not fit: clone. */
+      readonly rewoundFor: Term | null;
+    }
+  | {
+      readonly kind: 'PLEDGED';
+      readonly term: Term;
+      readonly phase: 'unfollow' | 'sample' | 'save' | 'publish' | 'ready';
+      /** Not before this moment, unless it is the best candidate. */
+      readonly raceAtMs: number;
+      readonly pledgeModRevision: number;
+    }
+  | { readonly kind: 'CANDIDATE'; readonly term: Term; readonly phase: 'lease' | 'acquire' }
+  | { readonly kind: 'PROMOTING'; readonly lead: Lead; readonly phase: PromotingPhase }
+  | { readonly kind: 'LEADER_HELD'; readonly lead: Lead; readonly phase: 'row' | 'record' | 'open' | 'route' }
+  | { readonly kind: 'LEADER_OPEN'; readonly lead: Lead; readonly request: SwitchoverPlan | null }
+  | {
+      readonly kind: 'DRAINING';
+      readonly lead: Lead;
+      readonly request: SwitchoverPlan;
+      readonly phase: 'drain' | 'stop' | 'inspect' | 'verify' | 'handover' | 'abort';
+      readonly untilMs: number;
+      /** The shutdown checkpoint. */
+      readonly finalLsn: bigint | null;
+    }
+  | {
+      readonly kind: 'DEMOTING';
+      readonly lead: Lead;
+      readonly reason: string;
+      readonly phase: 'stop' | 'kill' | 'release';
+      /** SIGKILL from here on. */
+      readonly killAtMs: number;
+    }
+  | { readonly kind: 'FENCED'; readonly reason: string; readonly phase: 'start' | 'stop' | 'leave' | 'over' }
+  | {
+      readonly kind: 'REWINDING';
+      readonly from: PeerAddress;
+      readonly term: Term;
+      readonly phase: 'stop' | 'rewind' | 'start';
+    };
+
+export type PromotingPhase =
+  | 'save' // the lineage goes to the disk first
+  | 'initialise' // bootstrap only
+  | 'inspect' // bootstrap only
+  | 'synchronous'
+  | 'start' // bootstrap only
+  | 'promote'
+  | 'announce'; // route{hold}, history and the member record, guarded
+
+export interface SwitchoverPlan {
+  readonly request: SwitchoverRecord;
+  readonly target: string;
+  readonly phase: 'checkpoint' | 'hold';
+}
+
+export type ModeOf<K extends Mode['kind']> = Extract<Mode, { readonly kind: K }>;
+
+/** A node at its start. `local` is what its disk holds of earlier lives. */
+export function initialState(config: CoreConfig, local: LocalState): AgentState {
+  return {
+    config,
+    mode: { kind: 'INIT', killed: false },
+    nowMs: 0,
+    random: 0,
+    wallTime: '',
+    local,
+    view: null,
+    leaderGoneSinceMs: null,
+    ownRevision: 0,
+    server: { data: null, running: false, sample: null, sampledAtMs: Number.NEGATIVE_INFINITY, timeline: 0 },
+    memberLease: null,
+    published: null,
+    slots: null,
+    lease: null,
+    pending: {},
+    nextId: 1,
+    retryAtMs: Number.NEGATIVE_INFINITY,
+    failures: 0,
+    stopping: false,
+    resignedAtMs: null,
+    note: null,
+  };
+}
+
+/** No leader yet: what a member record says of the term. */
+export function termOf(mode: Mode): Term {
+  switch (mode.kind) {
+    case 'PROMOTING':
+    case 'LEADER_HELD':
+    case 'LEADER_OPEN':
+    case 'DRAINING':
+    case 'DEMOTING':
+      return mode.lead.term;
+    case 'FOLLOWER':
+      return mode.attached ?? NO_TERM;
+    case 'REWINDING':
+    case 'CLONING':
+    case 'PLEDGED':
+    case 'CANDIDATE':
+      return mode.term;
+    case 'INIT':
+    case 'FENCED':
+      return NO_TERM;
+  }
+}
