@@ -24,23 +24,27 @@ export interface PasswordCredentials {
 
 export type Credentials = ScramKeys | PasswordCredentials;
 
-/** Verifiers from the leader (else any follower: they are replicated), cached for a bounded time and number. */
+/** Verifiers from the leader (else any follower: they are replicated); the last ones read serve while no server answers. */
 export interface VerifierSource {
-  /** Null: no such role, it may not log in, or it has no SCRAM verifier. `fresh` goes past the cache. Throws ClientError 08006-class when no server can be asked. */
-  lookup(
-    user: string,
-    options: { readonly fresh: boolean; readonly signal: AbortSignal },
-  ): Promise<{ readonly verifier: ScramVerifier } | null>;
+  /**
+   * Null: no such role, it may not log in, or it has no SCRAM verifier. Throws ClientError 57P03 (FATAL) when no
+   * server can be asked and nothing recent is known of the user.
+   */
+  lookup(user: string, signal: AbortSignal): Promise<ScramVerifier | null>;
+  close(): Promise<void>;
 }
 
 /** A client after start-up and authentication; AuthenticationOk has been sent, ParameterStatus and later messages have not. */
 export interface AcceptedClient {
   readonly kind: 'client';
-  /** Paused; bytes that were read beyond the authentication have been put back with `unshift`. */
+  /**
+   * Paused; bytes that were read beyond the authentication have been put back with `unshift`. The only listener
+   * left ignores `error`; the new owner should look at `destroyed` first, since the client may be gone already.
+   */
   readonly socket: Socket | TLSSocket;
   readonly user: string;
   readonly database: string;
-  /** Start-up parameters but user and database, names in lower case as sent; `options` already split into settings by the caller of `parseStartupOptions`. */
+  /** Start-up parameters but user, database, replication and `_pq_.` ones; `options` as sent (see `parseStartupOptions`). */
   readonly parameters: ReadonlyMap<string, string>;
   readonly replication: 'off' | 'physical' | 'database';
   readonly credentials: Credentials;
@@ -62,7 +66,10 @@ export interface RefusedClient {
 
 export type AcceptOutcome = AcceptedClient | CancelRequest | RefusedClient;
 
-/** A server connection that has reached its first ReadyForQuery. The socket is paused, with no listeners of ours. */
+/**
+ * A server connection that has reached its first ReadyForQuery. The socket is paused, with no listeners of ours but
+ * one that ignores `error` (`close` follows it), so that a reset before the new owner listens cannot end the process.
+ */
 export interface BackendLogin {
   readonly socket: Socket | TLSSocket;
   readonly processId: number;

@@ -1,0 +1,267 @@
+import { randomBytes, randomInt } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { type SecureContext, TLSSocket } from 'node:tls';
+import { ClientError } from '../../common/errors.ts';
+import * as decode from '../wire/decode.ts';
+import * as encode from '../wire/encode.ts';
+import { closeWith, ConnectionClosed, HandshakeReader, ignoreErrors, socketEvent, timeLimit } from './handshake.ts';
+import { createScramServer, MECHANISM, mockVerifier, ScramError } from './scram.ts';
+import type { AcceptedClient, AcceptOutcome, ScramKeys, VerifierSource } from './types.ts';
+
+export interface AcceptOptions {
+  readonly verifiers: VerifierSource;
+  /** Null: SSLRequest is answered with 'N'. */
+  readonly tls: SecureContext | null;
+  readonly tlsRequired: boolean;
+  /** For the whole of start-up and authentication. */
+  readonly timeoutMs?: number;
+  /** Aborted when the proxy stops: the connection is closed. */
+  readonly signal: AbortSignal;
+  /** From what the salts of unknown users come; shared by all proxies of a cluster, else proxies could be compared. */
+  readonly mockSecret?: Buffer;
+}
+
+const DEFAULT_TIMEOUT_MS = 15_000;
+const processSecret = randomBytes(32);
+
+/**
+ * Start-up and authentication of one client connection; never rejects. Until it resolves it owns the socket; then
+ * the caller does where the outcome is a client, and the socket is closed or closing where it is not.
+ * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP
+ */
+export async function acceptClient(socket: Socket, options: AcceptOptions): Promise<AcceptOutcome> {
+  using limit = timeLimit(options.signal, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, () => new AuthenticationTimeout());
+  const connection: Connection = { socket, reader: new HandshakeReader(socket, limit.signal), encrypted: false };
+  try {
+    const packet = await readStartup(connection, options, limit.signal);
+    if (packet.kind === 'cancel') {
+      finish(connection, null);
+      return { kind: 'cancel', processId: packet.processId, secretKey: packet.secretKey };
+    }
+    const outcome = await authenticate(connection, packet, options, limit.signal);
+    connection.reader.release();
+    return outcome;
+  } catch (error) {
+    return refuse(connection, error);
+  }
+}
+
+/** What carries the client now: the TCP socket, then the TLS one over it. */
+interface Connection {
+  socket: Socket | TLSSocket;
+  reader: HandshakeReader;
+  encrypted: boolean;
+}
+
+class AuthenticationTimeout extends Error {
+  constructor() {
+    super('start-up and authentication took too long');
+  }
+}
+
+/** Not PostgreSQL's protocol: closed without an answer, as PostgreSQL does. */
+class NotPostgres extends Error {}
+
+type Startup = Extract<decode.StartupPacket, { kind: 'startup' }>;
+type Cancel = Extract<decode.StartupPacket, { kind: 'cancel' }>;
+
+async function readStartup(
+  connection: Connection,
+  options: AcceptOptions,
+  signal: AbortSignal,
+): Promise<Startup | Cancel> {
+  let tlsAnswered = false;
+  let gssAnswered = false;
+  for (;;) {
+    const packet = await readPacket(connection.reader);
+    if (packet.kind === 'ssl' && !tlsAnswered) {
+      tlsAnswered = true;
+      if (options.tls === null) connection.socket.write('N');
+      else await startTls(connection, options.tls, signal);
+    } else if (packet.kind === 'gssenc' && !gssAnswered && !connection.encrypted) {
+      gssAnswered = true;
+      connection.socket.write('N');
+    } else if (packet.kind === 'unsupported') {
+      throw fatal('0A000', `unsupported frontend protocol ${packet.major}.${packet.minor}: server supports 3.0 to 3.0`);
+    } else if (packet.kind === 'startup' || packet.kind === 'cancel') {
+      return packet;
+    } else {
+      throw new NotPostgres('repeated encryption request');
+    }
+  }
+}
+
+async function readPacket(reader: HandshakeReader): Promise<decode.StartupPacket> {
+  let length: number;
+  try {
+    length = decode.startupPacketLength(await reader.peek(4));
+  } catch (error) {
+    if (error instanceof ClientError) throw new NotPostgres(error.message);
+    throw error;
+  }
+  return decode.decodeStartupPacket(await reader.bytes(length));
+}
+
+async function startTls(connection: Connection, secureContext: SecureContext, signal: AbortSignal): Promise<void> {
+  const plain = connection.socket;
+  // Bytes sent before our answer would be read as if they had come through TLS (CVE-2021-23214).
+  if (connection.reader.buffered > 0) {
+    throw new ClientError({
+      sqlState: '08P01',
+      severity: 'FATAL',
+      message: 'received unencrypted data after SSL request',
+      detail: 'This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.',
+    });
+  }
+  connection.reader.release();
+  plain.write('S');
+  const secure = new TLSSocket(plain, { isServer: true, secureContext });
+  connection.socket = secure;
+  connection.reader = new HandshakeReader(secure, signal);
+  await socketEvent(secure, 'secure', signal);
+  connection.encrypted = true;
+}
+
+async function authenticate(
+  connection: Connection,
+  packet: Startup,
+  options: AcceptOptions,
+  signal: AbortSignal,
+): Promise<AcceptedClient> {
+  if (options.tlsRequired && !connection.encrypted) {
+    throw fatal(
+      '28000',
+      'connections without TLS are refused by this proxy',
+      'Connect with sslmode=require or stronger.',
+    );
+  }
+  const parameters = new Map(packet.parameters);
+  negotiate(connection.socket, packet.minor, parameters);
+  const user = identifier(parameters.get('user') ?? '');
+  if (user === '') throw fatal('28000', 'no PostgreSQL user name specified in startup packet');
+  const database = identifier(parameters.get('database') || user);
+  const replication = replicationMode(parameters.get('replication'));
+  for (const name of ['user', 'database', 'replication']) parameters.delete(name);
+  const credentials = await runScram(connection, user, options, signal);
+  return {
+    kind: 'client',
+    socket: connection.socket,
+    user,
+    database,
+    parameters,
+    replication,
+    credentials,
+    protocolMinor: 0,
+  };
+}
+
+/** What a newer client asks for beyond 3.0 is answered with what there is; the client decides whether to go on. */
+function negotiate(socket: Socket, minor: number, parameters: Map<string, string>): void {
+  const unknown = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'));
+  for (const name of unknown) parameters.delete(name);
+  if (minor > 0 || unknown.length > 0) socket.write(encode.negotiateProtocolVersion(0, unknown));
+}
+
+async function runScram(
+  connection: Connection,
+  user: string,
+  options: AcceptOptions,
+  signal: AbortSignal,
+): Promise<ScramKeys> {
+  const { socket } = connection;
+  const known = await options.verifiers.lookup(user, signal);
+  // An unknown user goes through the same exchange, so that it cannot be told from a wrong password.
+  const verifier = known ?? mockVerifier(user, options.mockSecret ?? processSecret);
+  socket.write(encode.authenticationSasl([MECHANISM]));
+  const initial = decode.decodeSaslInitialResponse(...(await readSasl(connection.reader)));
+  if (initial.mechanism !== MECHANISM)
+    throw decode.protocolViolation('client selected an invalid SASL authentication mechanism');
+  const scram = createScramServer(verifier, randomBytes(18).toString('base64'));
+  try {
+    let clientFirst = initial.data;
+    if (clientFirst === null) {
+      socket.write(encode.authenticationSaslContinue(''));
+      clientFirst = text(await readSasl(connection.reader));
+    }
+    socket.write(encode.authenticationSaslContinue(scram.first(clientFirst)));
+    const result = scram.final(text(await readSasl(connection.reader)));
+    if (result === null || known === null) {
+      throw fatal('28P01', `password authentication failed for user "${user}"`);
+    }
+    socket.write(Buffer.concat([encode.authenticationSaslFinal(result.serverFinal), encode.AUTHENTICATION_OK]));
+    return { kind: 'scram-keys', clientKey: result.clientKey, verifier: known };
+  } catch (error) {
+    if (error instanceof ScramError) throw decode.protocolViolation(error.message);
+    throw error;
+  }
+}
+
+type Bounds = readonly [Buffer, number, number];
+
+async function readSasl(reader: HandshakeReader): Promise<Bounds> {
+  const message = await reader.message(decode.MAX_AUTH_BYTES);
+  if (message.type === 'X') throw new ConnectionClosed();
+  if (message.type !== 'p') {
+    throw decode.protocolViolation(`expected SASL response, got message type ${message.type.charCodeAt(0)}`);
+  }
+  return [message.buffer, message.start, message.end];
+}
+
+function text(bounds: Bounds): string {
+  return bounds[0].toString('utf8', bounds[1], bounds[2]);
+}
+
+/** PostgreSQL cuts names to NAMEDATALEN − 1 bytes; both sides must mean the same role and database. */
+function identifier(name: string): string {
+  if (Buffer.byteLength(name) <= 63) return name;
+  let cut = Buffer.from(name).subarray(0, 63);
+  while (cut.length > 0 && !isUtf8End(cut)) cut = cut.subarray(0, cut.length - 1);
+  return cut.toString('utf8');
+}
+
+function isUtf8End(bytes: Buffer): boolean {
+  return !bytes.toString('utf8').endsWith('\ufffd');
+}
+
+function replicationMode(value: string | undefined): AcceptedClient['replication'] {
+  const word = (value ?? '').toLowerCase();
+  if (word === 'database') return 'database';
+  if (['true', 'on', 'yes', '1', 't', 'y'].includes(word)) return 'physical';
+  if (['', 'false', 'off', 'no', '0', 'f', 'n'].includes(word)) return 'off';
+  throw fatal(
+    '22023',
+    `invalid value for parameter "replication": "${value}"`,
+    'Valid values are: "false", 0, "true", 1, "database".',
+  );
+}
+
+function refuse(connection: Connection, error: unknown): AcceptOutcome {
+  if (error instanceof ClientError) {
+    finish(connection, encode.errorResponse(error));
+    return { kind: 'refused', reason: `${error.sqlState} ${error.message}` };
+  }
+  finish(connection, null);
+  if (error instanceof AuthenticationTimeout || error instanceof NotPostgres) {
+    return { kind: 'refused', reason: error.message };
+  }
+  if (error instanceof ConnectionClosed) {
+    const why = error.cause instanceof Error ? `: ${error.cause.message}` : '';
+    return { kind: 'refused', reason: `the client closed the connection${why}` };
+  }
+  return { kind: 'refused', reason: error instanceof Error ? error.message : String(error) };
+}
+
+function finish(connection: Connection, last: Buffer | null): void {
+  ignoreErrors(connection.socket);
+  connection.reader.release();
+  closeWith(connection.socket, last);
+}
+
+function fatal(sqlState: string, message: string, hint?: string): ClientError {
+  return new ClientError({ sqlState, severity: 'FATAL', message, ...(hint === undefined ? {} : { hint }) });
+}
+
+/** A key for cancel requests of the proxy's own: 31 random bits as process id, 32 as secret. */
+export function newCancelKey(): { readonly processId: number; readonly secretKey: Buffer } {
+  return { processId: randomInt(1, 2 ** 31 - 1), secretKey: randomBytes(4) };
+}

@@ -1,0 +1,161 @@
+import { setTimeout } from 'node:timers/promises';
+import type { ConnectionOptions } from 'node:tls';
+import { Client, DatabaseError } from 'pg';
+import type { Clock } from '../../common/clock.ts';
+import type { ServiceConfig } from '../../common/config/schema.ts';
+import { ClientError } from '../../common/errors.ts';
+import type { Logger } from '../../common/logger.ts';
+import { abortError } from './handshake.ts';
+import { parseVerifier } from './scram.ts';
+import type { ScramVerifier, VerifierSource } from './types.ts';
+
+export interface VerifierSourceOptions {
+  readonly service: ServiceConfig;
+  /** Whom to ask, in this order: the leader, then usable followers. At most the first four are asked. */
+  readonly servers: () => readonly { readonly host: string; readonly port: number }[];
+  readonly tls: ConnectionOptions | false;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** For one server to answer; then the next is asked. */
+  readonly timeoutMs?: number;
+}
+
+/** `now()`: what expired is unknown. A role without LOGIN, too. */
+const VERIFIER_SQL = `SELECT rolpassword FROM pg_catalog.pg_authid
+  WHERE rolname = $1 AND rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil > pg_catalog.now())`;
+
+const MAX_REMEMBERED = 10_000;
+const REMEMBER_MS = 300_000;
+const MAX_SERVERS = 4;
+
+/**
+ * Every login asks a server, over one connection that stays open (about 0.2 ms), so that a changed password or a
+ * dropped role counts at once: the salt is part of the exchange, and an exchange begun with an outdated verifier
+ * cannot be saved. Clients that log in as the same user at the same moment share a question. What was read last is
+ * remembered for five minutes and used only while no server answers: reads outlive a lost leader, so must logins.
+ */
+export function createVerifierSource(options: VerifierSourceOptions): VerifierSource {
+  const connections = new Map<string, Client>();
+  const asking = new Map<string, Promise<ScramVerifier | null>>();
+  const remembered = new Map<string, { readonly verifier: ScramVerifier | null; readonly atMs: number }>();
+  let closed = false;
+
+  async function ask(user: string): Promise<ScramVerifier | null> {
+    const problems: string[] = [];
+    for (const server of options.servers().slice(0, MAX_SERVERS)) {
+      const address = `${server.host}:${server.port}`;
+      try {
+        const verifier = await askServer(address, server, user);
+        remember(user, verifier);
+        return verifier;
+      } catch (error) {
+        const problem = error instanceof Error ? error.message : String(error);
+        problems.push(`${address}: ${problem}`);
+        options.logger.warn(
+          { event: 'verifiers.failed', address, problem },
+          'a server was asked for a verifier in vain',
+        );
+      }
+    }
+    const last = remembered.get(user);
+    if (last !== undefined && options.clock.nowMs() - last.atMs < REMEMBER_MS) return last.verifier;
+    throw nobodyToAsk(problems);
+  }
+
+  async function askServer(
+    address: string,
+    server: { readonly host: string; readonly port: number },
+    user: string,
+  ): Promise<ScramVerifier | null> {
+    const client = connections.get(address) ?? open(address, server);
+    try {
+      const result = await client.query<{ rolpassword: string | null }>(VERIFIER_SQL, [user]);
+      return parseVerifier(result.rows[0]?.rolpassword ?? null);
+    } catch (error) {
+      // After a time-out the connection's state is unknown; after an error of the server's it is good.
+      if (!(error instanceof DatabaseError)) drop(address, client);
+      throw error;
+    }
+  }
+
+  /** `query` waits for the connection by itself: pg queues what comes before, and fails it when the connection does. */
+  function open(address: string, server: { readonly host: string; readonly port: number }): Client {
+    for (const [old, client] of connections) if (connections.size >= 2 * MAX_SERVERS) drop(old, client);
+    const timeoutMs = options.timeoutMs ?? 1000;
+    const client = new Client({
+      ...server,
+      user: options.service.user,
+      password: options.service.password,
+      database: 'postgres',
+      application_name: 'leasehold verifiers',
+      ssl: options.tls,
+      connectionTimeoutMillis: timeoutMs,
+      query_timeout: timeoutMs,
+      keepAlive: true,
+    });
+    connections.set(address, client);
+    client.on('error', () => drop(address, client));
+    client.on('end', () => drop(address, client));
+    client.connect().catch(() => drop(address, client));
+    return client;
+  }
+
+  function drop(address: string, client: Client): void {
+    if (connections.get(address) !== client) return;
+    connections.delete(address);
+    client.end().catch(() => {});
+  }
+
+  function remember(user: string, verifier: ScramVerifier | null): void {
+    remembered.delete(user);
+    // Guessed names must not push out real ones.
+    if (verifier === null) return;
+    remembered.set(user, { verifier, atMs: options.clock.nowMs() });
+    if (remembered.size > MAX_REMEMBERED) remembered.delete(remembered.keys().next().value as string);
+  }
+
+  return {
+    async lookup(user, signal) {
+      if (closed) throw nobodyToAsk(['this proxy is stopping']);
+      let answer = asking.get(user);
+      if (answer === undefined) {
+        answer = ask(user).finally(() => asking.delete(user));
+        asking.set(user, answer);
+      }
+      return abortable(answer, signal);
+    },
+    async close() {
+      closed = true;
+      const all = [...connections.values()];
+      connections.clear();
+      // A server that does not answer must not keep the proxy from stopping.
+      await Promise.race([
+        Promise.allSettled(all.map((client) => client.end())),
+        setTimeout(1000, null, { ref: false }),
+      ]);
+    },
+  };
+}
+
+async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(abortError(signal));
+  signal.addEventListener('abort', onAbort);
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+function nobodyToAsk(problems: readonly string[]): ClientError {
+  return new ClientError({
+    sqlState: '57P03',
+    severity: 'FATAL',
+    message: 'no server can be asked who may log in',
+    detail: problems.length === 0 ? 'No leader and no usable follower is known.' : problems.join('; '),
+    hint: 'Try again; see `leasehold status`.',
+    safeToRetry: true,
+  });
+}
