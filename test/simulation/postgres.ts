@@ -1,3 +1,4 @@
+import { CommitQueue } from './commits.ts';
 import type { SimContext } from './context.ts';
 import { SimProcess } from './process.ts';
 import { Receiver, type Sender } from './replication.ts';
@@ -8,16 +9,9 @@ export type Done<T = void> = (
   result: { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: string },
 ) => void;
 
-interface Waiting {
-  /** Entries that must be flushed on the quorum. */
-  readonly count: number;
-  readonly acknowledge: () => void;
-}
-
 /**
- * One PostgreSQL server: WAL on disk, recovery, streaming, quorum commit, promotion, rewind, clone. It knows nothing of
- * terms or leases; what it does is what the documentation of PostgreSQL says, mistakes of judgement (timelines with
- * the same number) included.
+ * One PostgreSQL server: WAL on disk, recovery, streaming, quorum commit, promotion. It knows nothing of leases, and does
+ * what PostgreSQL does, mistakes of judgement (timelines with the same number) included.
  */
 export class SimPostgres {
   readonly node: string;
@@ -30,12 +24,18 @@ export class SimPostgres {
   ready = false;
   /** Entries of the WAL that queries show. */
   replayed = 0;
+  /** Whether a WAL receiver has run in this life: before, only what is replayed is known to be there. */
+  received = false;
+  /** How long a start goes on replaying what is on the disk after it answers queries. Planted: the real one waits. */
+  slowRecoveryMs = 0;
   peer: string | null = null;
   pid = 0;
-  /** The term whose row it wrote last, as a leader; 0 in recovery. */
+  /** The term whose row it wrote last as a leader; else 0. */
   writtenTerm = 0;
   onExit: () => void = () => {};
-  #waiting: Waiting[] = [];
+  /** Clients are let in to a leader; `term` is that of its term row. */
+  onOpen: (term: number) => void = () => {};
+  readonly #commits = new CommitQueue();
   readonly #context: SimContext;
 
   constructor(context: SimContext, node: string) {
@@ -63,8 +63,6 @@ export class SimPostgres {
     this.recovery = role === 'follower';
     this.peer = peer;
     this.disk.standby = this.recovery;
-    // What was not flushed is gone; recovery then replays what is there before anyone is let in.
-    this.disk.wal.length = this.disk.flushed;
     this.replayed = 0;
     this.writtenTerm = 0;
     const life = this.process.life;
@@ -73,14 +71,25 @@ export class SimPostgres {
       this.process.deliver(life, () => {
         this.ready = true;
         this.disk.clean = false;
-        this.replayed = this.disk.flushed;
-        if (this.recovery) this.connectSoon(0);
+        this.received = false;
+        if (this.recovery && this.slowRecoveryMs > 0) this.#replaySlowly(life);
+        else this.#recovered();
         once({ ok: true, value: undefined });
       }),
     );
   }
 
-  /** SIGKILL, by whoever. */
+  #recovered(): void {
+    this.replayed = this.disk.flushed;
+    if (this.recovery) this.connectSoon(0);
+  }
+
+  #replaySlowly(life: number): void {
+    this.replayed = Math.max(0, this.disk.flushed - 40);
+    this.#context.scheduler.after(this.slowRecoveryMs, () => this.process.deliver(life, () => this.#recovered()));
+  }
+
+  /** SIGKILL, by whoever. What was not flushed is gone. */
   die(why: string): void {
     if (!this.running) return;
     this.#context.trace.add(this.node, `postgres dies: ${why}`);
@@ -91,7 +100,7 @@ export class SimPostgres {
   #end(): void {
     this.ready = false;
     this.open = false;
-    this.#waiting = [];
+    this.#commits.clear();
     this.disk.wal.length = this.disk.flushed;
     this.receiver?.close('server gone');
     this.receiver = null;
@@ -108,8 +117,7 @@ export class SimPostgres {
     scheduler.after(random.between(1, 5), () =>
       this.process.deliver(life, () => {
         if (mode === 'immediate') return this.die('SIGQUIT');
-        this.open = false;
-        this.#waiting = []; // sessions are ended; their commits were never acknowledged
+        this.setOpen(false);
         if (this.recovery || !this.ready) return this.#exitCleanly();
         this.#append('shutdown', 0);
         scheduler.after(random.between(20, 60), () =>
@@ -132,6 +140,7 @@ export class SimPostgres {
 
   #exitCleanly(): void {
     this.disk.clean = true;
+    this.disk.controlTimeline = this.disk.timeline;
     this.#context.trace.add(this.node, 'postgres stopped');
     this.process.kill();
     this.#end();
@@ -224,6 +233,13 @@ export class SimPostgres {
     );
   }
 
+  checkpoint(done: Done): void {
+    this.perform(10, 80, done, () => {
+      this.disk.controlTimeline = this.disk.timeline;
+      return undefined;
+    });
+  }
+
   setSynchronous(names: readonly string[], k: number, done: Done): void {
     this.perform(3, 15, done, () => {
       this.disk.syncNames = [...names];
@@ -244,7 +260,7 @@ export class SimPostgres {
         if (this.recovery || count > this.disk.wal.length) return;
         this.disk.flushed = Math.max(this.disk.flushed, count);
         this.replayed = this.disk.flushed;
-        this.#waiting.push({ count, acknowledge });
+        this.#commits.add({ count, client: kind === 'write', acknowledge });
         for (const sender of this.senders.values()) sender.pump();
         this.releaseWaiting();
       }),
@@ -252,12 +268,13 @@ export class SimPostgres {
   }
 
   releaseWaiting(): void {
-    if (this.#waiting.length === 0) return;
-    const still: Waiting[] = [];
-    const released: Waiting[] = [];
-    for (const waiting of this.#waiting) (this.#quorumHas(waiting.count) ? released : still).push(waiting);
-    this.#waiting = still;
-    for (const { acknowledge } of released) acknowledge();
+    this.#commits.release((count) => this.#quorumHas(count));
+  }
+
+  setOpen(open: boolean): void {
+    this.open = open;
+    if (!open) this.#commits.dropClients();
+    else if (!this.recovery) this.onOpen(this.writtenTerm);
   }
 
   #quorumHas(count: number): boolean {
@@ -279,13 +296,5 @@ export class SimPostgres {
     this.disk.flushed = this.disk.wal.length;
     this.replayed = this.disk.flushed;
     for (const sender of this.senders.values()) sender.pump();
-  }
-
-  /** initdb: the first entry of timeline 1. The server is stopped. */
-  create(systemId: string): void {
-    Object.assign(this.disk, emptyDisk(), { kind: 'data', systemId, timeline: 1, knownTimeline: 1 });
-    this.disk.wal = [];
-    this.#append('init', 0);
-    this.disk.flushed = this.disk.wal.length;
   }
 }

@@ -72,6 +72,7 @@ export class Receiver {
     this.#heardMs = this.#context.scheduler.nowMs;
     if (this.streaming) return;
     this.streaming = true;
+    this.#own.received = true;
     // The history files of the leader's timeline come first.
     disk.knownTimeline = Math.max(disk.knownTimeline, this.leader.disk.timeline);
     const at = `${disk.timeline}/${lsnAt(disk, disk.flushed)}`;

@@ -20,6 +20,8 @@ export interface Disk {
   timeline: number;
   /** The newest timeline whose history file this node has: a promotion takes the next one. */
   knownTimeline: number;
+  /** The timeline of the latest checkpoint, as pg_control has it. */
+  controlTimeline: number;
   history: readonly TimelineEnd[];
   wal: WalEntry[];
   /** Entries of `wal` that a crash leaves. */
@@ -38,6 +40,7 @@ export function emptyDisk(): Disk {
     systemId: '',
     timeline: 0,
     knownTimeline: 0,
+    controlTimeline: 0,
     history: [],
     wal: [],
     flushed: 0,

@@ -1,0 +1,127 @@
+import { decodeRecord, leaderRecord } from '../../election/store/records.ts';
+import type { StoreSnapshot } from '../../election/store/port.ts';
+import { keysOf } from '../../election/store/keys.ts';
+import type { SimContext } from './context.ts';
+import { CLUSTER, type SimNode } from './node.ts';
+
+/**
+ * The invariants of ELECTION.md, looked at from outside: what was acknowledged, by a server of which term, and what
+ * stands in etcd. It knows nothing of the agents' states.
+ */
+export class Checks {
+  /** Numbers whose commit some server acknowledged. */
+  readonly acknowledged = new Set<number>();
+  /** The greatest term that has let clients in or acknowledged something. */
+  highestTerm = 0;
+  lastAckMs = Number.NEGATIVE_INFINITY;
+  failovers = 0;
+  readonly #context: SimContext;
+  readonly #nodes: ReadonlyMap<string, SimNode>;
+  readonly #keys = keysOf(CLUSTER);
+  #lastHeldTerm = 0;
+  #holder: { readonly node: string; readonly createRevision: number; readonly term: number } | null = null;
+  #termInStore = 0;
+
+  constructor(context: SimContext, nodes: ReadonlyMap<string, SimNode>) {
+    this.#context = context;
+    this.#nodes = nodes;
+  }
+
+  /** I1: a commit is acknowledged by a server whose term row is of `term`. */
+  acknowledge(node: string, term: number, value: number): void {
+    if (term < this.highestTerm) {
+      this.#context.violation(
+        'I1',
+        `${node} of term ${term} acknowledges ${value} after term ${this.highestTerm} opened`,
+      );
+    }
+    this.acknowledged.add(value);
+    this.lastAckMs = this.#context.scheduler.nowMs;
+  }
+
+  /** I1, I2: a server lets clients in. */
+  opened(node: string, term: number): void {
+    if (term === 0) this.#context.violation('I2', `${node} lets clients in before the quorum confirmed its term`);
+    if (term < this.highestTerm) {
+      this.#context.violation('I1', `${node} opens term ${term} after term ${this.highestTerm}`);
+    }
+    if (term > this.highestTerm) this.failovers++;
+    this.highestTerm = term;
+    this.#holdsEverything(node);
+  }
+
+  #holdsEverything(node: string): void {
+    const { disk } = this.#context.postgres(node);
+    const present = new Set<number>();
+    for (const entry of disk.wal) if (entry.kind === 'write') present.add(entry.value);
+    const missing = [...this.acknowledged].filter((value) => !present.has(value));
+    if (missing.length === 0) return;
+    const some = missing.slice(0, 5).join(', ');
+    this.#context.violation(
+      'I2',
+      `${missing.length} acknowledged writes are missing on the open leader ${node}: ${some}`,
+    );
+  }
+
+  /** I4, I10: something changed in etcd. */
+  stored(snapshot: StoreSnapshot): void {
+    this.#termGrows(snapshot);
+    const stored = snapshot.keys.get(this.#keys.leader);
+    const before = this.#holder;
+    if (stored === undefined) {
+      this.#holder = null;
+      if (before !== null) this.#isDead(before.node);
+      return;
+    }
+    const record = decodeRecord(leaderRecord, stored.value);
+    if (record === null) return this.#context.violation('I4', `a leader key that cannot be read: ${stored.value}`);
+    const term = Number(record.term);
+    if (before !== null && before.createRevision === stored.createRevision) {
+      if (before.node === record.node && before.term === term) return;
+      this.#context.violation('I4', `${record.node} takes the leader key that ${before.node} holds`);
+    }
+    if (before !== null) this.#isDead(before.node);
+    this.#context.trace.add('etcd', `leader ${record.node}, term ${term}`);
+    this.#holder = { node: record.node, createRevision: stored.createRevision, term };
+    if (term <= this.#lastHeldTerm) this.#context.violation('I4', `term ${term} held again, by ${record.node}`);
+    this.#lastHeldTerm = term;
+  }
+
+  #termGrows(snapshot: StoreSnapshot): void {
+    const text = snapshot.keys.get(this.#keys.term)?.value;
+    if (text === undefined) return;
+    const term = Number(text);
+    if (term < this.#termInStore)
+      this.#context.violation('I4', `the term goes back from ${this.#termInStore} to ${term}`);
+    this.#termInStore = term;
+  }
+
+  /** I10: whoever loses the leader key takes no writes any more, unless its watchdog or its clock was tampered with. */
+  #isDead(name: string): void {
+    const node = this.#nodes.get(name);
+    if (node === undefined) return;
+    this.#context.trace.add('etcd', `leader key of ${name} is gone`);
+    const excused = !node.watchdog.wasSound || Math.abs(node.options.clockRate - 1) > 0.02;
+    if (node.postgres.acceptsWrites && !excused) {
+      this.#context.violation('I10', `${name} lost the leader key and its PostgreSQL is open`);
+    }
+  }
+
+  /** I6: at rest every node is on one timeline with the same content. Empty: so it is. */
+  differences(): string[] {
+    const leader = [...this.#nodes.values()].find((n) => n.postgres.acceptsWrites);
+    if (leader === undefined) return ['no open leader'];
+    const { disk } = leader.postgres;
+    const found: string[] = [];
+    for (const node of this.#nodes.values()) {
+      if (node === leader) continue;
+      const own = node.postgres;
+      if (!own.running || !own.recovery) found.push(`${node.name} is no follower`);
+      else if (own.disk.timeline !== disk.timeline) found.push(`${node.name} is on timeline ${own.disk.timeline}`);
+      else if (own.disk.flushed !== disk.flushed || own.disk.wal[disk.flushed - 1] !== disk.wal[disk.flushed - 1]) {
+        found.push(`${node.name} has ${own.disk.flushed} entries, ${leader.name} has ${disk.flushed}`);
+      } else if (own.replayed !== disk.flushed) found.push(`${node.name} has not replayed everything`);
+    }
+    return found;
+  }
+}

@@ -1,0 +1,234 @@
+import { keysOf } from '../../election/store/keys.ts';
+import { encodeRecord, switchoverRecord } from '../../election/store/records.ts';
+import type { SimContext } from './context.ts';
+import type { SimEtcd } from './etcd.ts';
+import { CLUSTER, type SimNode } from './node.ts';
+import type { SimProcess } from './process.ts';
+import type { SimProxy } from './proxy.ts';
+
+export interface FaultTargets {
+  readonly nodes: readonly [SimNode, ...SimNode[]];
+  readonly etcd: SimEtcd;
+  readonly proxies: readonly SimProxy[];
+  readonly ttlMs: number;
+}
+
+/** Each fault begins now, says what it does in the trace, and plans its own end. */
+export const FAULTS: Readonly<Record<string, (faults: Faults) => void>> = {
+  'kill postgres': (f) => f.node().postgres.die('kill -9'),
+  'kill the leader': (f) => (f.leader() ?? f.node()).postgres.die('kill -9'),
+  'kill agent': (f) => f.killAgent(f.node()),
+  'kill agent and postgres': (f) => f.killBoth(f.someNode()),
+  'kill machine': (f) => f.killMachine(f.someNode()),
+  'kill watchdog': (f) => f.killWatchdog(f.node()),
+  'stop agent': (f) => f.stop([f.someNode().agent]),
+  'stop postgres': (f) => f.stop([f.someNode().postgres.process]),
+  'stop watchdog': (f) => f.stopWatchdog(f.node(), false),
+  'stop machine': (f) => f.stopWatchdog(f.someNode(), true),
+  'cut from etcd': (f) => f.cut(f.someNode().name, 'etcd'),
+  'cut from a peer': (f) => f.cut(f.someNode().name, f.node().name),
+  isolate: (f) => f.isolate(f.someNode()),
+  'stop etcd': (f) => f.stopEtcd(),
+  'etcd down': (f) => f.etcdDown(),
+  'lose answers': (f) => f.loseAnswers(),
+  switchover: (f) => f.switchover(),
+  'command failover': (f) => f.someNode().give({ type: 'command', command: 'failover' }),
+  'command stop': (f) => f.someNode().give({ type: 'command', command: 'stop' }),
+};
+
+/** Random faults, one after another and overlapping, until `healAll`. */
+export class Faults {
+  readonly #context: SimContext;
+  readonly #targets: FaultTargets;
+  /** What takes each fault that lasts back. */
+  readonly #heals = new Set<() => void>();
+  #active = true;
+  #requests = 0;
+
+  constructor(context: SimContext, targets: FaultTargets) {
+    this.#context = context;
+    this.#targets = targets;
+    for (const node of targets.nodes) {
+      node.onFinished = () => this.#restartLater(node, 300, 2000);
+    }
+  }
+
+  /** A fault every so often from `fromMs` on. */
+  begin(fromMs: number, meanGapMs: number): void {
+    const { scheduler, random, trace } = this.#context;
+    const names = Object.keys(FAULTS) as [string, ...string[]];
+    const next = (): void => {
+      if (!this.#active) return;
+      const name = random.pick(names);
+      trace.add('FAULT', name);
+      FAULTS[name]?.(this);
+      scheduler.after(random.between(0.05, 2) * meanGapMs, next);
+    };
+    scheduler.at(fromMs, next);
+  }
+
+  healAll(): void {
+    this.#active = false;
+    this.#context.trace.add('FAULT', 'everything heals');
+    for (const heal of [...this.#heals]) heal();
+    for (const node of this.#targets.nodes) this.#revive(node);
+  }
+
+  #revive(node: SimNode): void {
+    if (node.options.withWatchdog) node.watchdog.restart();
+    node.startAgent();
+  }
+
+  #restartLater(node: SimNode, lowMs: number, highMs: number): void {
+    this.#lasting(this.#context.random.between(lowMs, highMs), () => this.#revive(node));
+  }
+
+  /** Takes back after a while, or when everything heals. */
+  #lasting(durationMs: number, heal: () => void): void {
+    const once = (): void => {
+      if (!this.#heals.delete(once)) return;
+      heal();
+    };
+    this.#heals.add(once);
+    this.#context.scheduler.after(durationMs, once);
+  }
+
+  /** ½, 1 or 3 lease times, a bit more or less. */
+  #duration(): number {
+    const { random } = this.#context;
+    return random.pick([0.05, 0.5, 1, 3]) * this.#targets.ttlMs * random.between(0.7, 1.3);
+  }
+
+  node(): SimNode {
+    return this.#context.random.pick(this.#targets.nodes);
+  }
+
+  leader(): SimNode | null {
+    return this.#targets.nodes.find((n) => n.postgres.acceptsWrites) ?? null;
+  }
+
+  /** The leader more often than not: there it hurts. */
+  someNode(): SimNode {
+    return (this.#context.random.chance(0.5) ? this.leader() : null) ?? this.node();
+  }
+
+  killAgent(node: SimNode): void {
+    node.killAgent('kill -9');
+    this.#restartLater(node, 200, 4000);
+  }
+
+  killBoth(node: SimNode): void {
+    node.postgres.die('kill -9');
+    this.killAgent(node);
+  }
+
+  killMachine(node: SimNode): void {
+    node.watchdog.disturbed();
+    node.watchdog.process.kill();
+    node.postgres.die('power');
+    node.killAgent('power');
+    this.#restartLater(node, 500, 12000);
+  }
+
+  killWatchdog(node: SimNode): void {
+    node.watchdog.disturbed();
+    node.watchdog.process.kill();
+    // Its agent notices and starts another.
+    this.#lasting(this.#context.random.between(100, 400), () => {
+      if (node.options.withWatchdog) node.watchdog.restart();
+    });
+  }
+
+  stop(processes: readonly SimProcess[], after: () => void = () => {}): void {
+    for (const process of processes) process.stop();
+    this.#lasting(this.#duration(), () => {
+      after();
+      // Which of them the kernel runs first is anybody's guess.
+      const order = this.#context.random.chance(0.5) ? processes : [...processes].reverse();
+      for (const process of order) process.resume();
+    });
+  }
+
+  stopWatchdog(node: SimNode, all: boolean): void {
+    node.watchdog.disturbed();
+    const others = all ? [node.agent, node.postgres.process] : [];
+    this.stop([node.watchdog.process, ...others], () => node.watchdog.disturbed());
+  }
+
+  cut(a: string, b: string): void {
+    if (a === b) return;
+    const { network, random } = this.#context;
+    const way = random.below(4);
+    if (way !== 0) network.block(a, b);
+    if (way !== 1) network.block(b, a);
+    this.#context.trace.add('FAULT', `${a} ${way !== 0 ? 'x' : '-'}> <${way !== 1 ? 'x' : '-'} ${b}`);
+    this.#lasting(this.#duration(), () => {
+      if (way !== 0) network.unblock(a, b);
+      if (way !== 1) network.unblock(b, a);
+      this.#context.trace.add('FAULT', `${a} and ${b} see each other again`);
+    });
+  }
+
+  isolate(node: SimNode): void {
+    const { network } = this.#context;
+    const others = ['etcd', ...this.#targets.nodes.filter((n) => n !== node).map((n) => n.name)];
+    for (const other of others) {
+      network.block(node.name, other);
+      network.block(other, node.name);
+    }
+    this.#context.trace.add('FAULT', `${node.name} is alone`);
+    this.#lasting(this.#duration(), () => {
+      for (const other of others) {
+        network.unblock(node.name, other);
+        network.unblock(other, node.name);
+      }
+      this.#context.trace.add('FAULT', `${node.name} is back`);
+    });
+  }
+
+  stopEtcd(): void {
+    const { etcd } = this.#targets;
+    etcd.process.stop();
+    this.#lasting(this.#duration(), () => etcd.resume());
+  }
+
+  etcdDown(): void {
+    const { etcd } = this.#targets;
+    if (!etcd.process.alive) return;
+    etcd.process.kill();
+    this.#lasting(this.#duration(), () => etcd.restart());
+  }
+
+  loseAnswers(): void {
+    const { etcd } = this.#targets;
+    etcd.lossRate = 0.3;
+    this.#lasting(this.#duration(), () => {
+      etcd.lossRate = 0;
+    });
+  }
+
+  /** An operator's request, sometimes while a proxy's transactions do not end. */
+  switchover(): void {
+    const { random, scheduler } = this.#context;
+    const to = random.chance(0.5) ? this.node().name : null;
+    const value = encodeRecord(switchoverRecord, {
+      id: `s${++this.#requests}`,
+      to,
+      requestedAt: `t${scheduler.nowMs.toFixed(0)}`,
+    });
+    const client = { name: 'operator', deliver: (run: () => void) => run(), trueMs: (ms: number) => ms };
+    const put = { type: 'put', key: keysOf(CLUSTER).switchover, value } as const;
+    this.#targets.etcd.request(
+      client,
+      1000,
+      (etcd, now) => etcd.transact(now, { compare: [], then: [put] }),
+      () => {},
+    );
+    const [proxy] = this.#targets.proxies;
+    if (proxy === undefined || !random.chance(0.2)) return;
+    proxy.stuck = true;
+    this.#lasting(random.between(1000, 8000), () => {
+      proxy.stuck = false;
+    });
+  }
+}

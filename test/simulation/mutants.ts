@@ -1,0 +1,117 @@
+import type { ClusterView } from '../../election/core/cluster-view.ts';
+import type { Effect, Input, Step } from '../../election/core/types.ts';
+import { keysOf } from '../../election/store/keys.ts';
+import { CLUSTER } from './node.ts';
+import type { Planted } from './world.ts';
+
+const keys = keysOf(CLUSTER);
+
+/** A bug that is planted, and within how many seeds (from 1 on) the simulation must have found it. */
+export interface Mutant {
+  readonly name: string;
+  readonly seeds: number;
+  readonly planted: Planted;
+}
+
+function effects(change: (effect: Effect) => Effect | null): Planted {
+  const step =
+    (real: Step): Step =>
+    (state, input) => {
+      const result = real(state, input);
+      return { state: result.state, effects: result.effects.map(change).filter((e) => e !== null) };
+    };
+  return { step };
+}
+
+function views(change: (view: ClusterView, node: string) => ClusterView): Planted {
+  const changed = (input: Input, node: string): Input =>
+    input.type === 'cluster' ? { ...input, view: change(input.view, node) } : input;
+  return { step: (real) => (state, input) => real(state, changed(input, state.config.node)) };
+}
+
+/** The same effect's id, answered as if it had been done, and nothing done. */
+function nothing(effect: Extract<Effect, { readonly timeoutMs: number }>): Effect {
+  return { type: 'pg-ensure-slots', nodes: [], id: effect.id, timeoutMs: effect.timeoutMs };
+}
+
+/** Comparisons of an acquire transaction dropped, by key. */
+function acquireWithout(dropped: (key: string) => boolean): Planted {
+  return effects((effect) => {
+    if (effect.type !== 'transact') return effect;
+    const { transaction } = effect;
+    if (!transaction.then.some((o) => o.type === 'put' && o.key === keys.term)) return effect;
+    const compare = transaction.compare.filter((c) => !dropped(c.key));
+    return { ...effect, transaction: { ...transaction, compare } };
+  });
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: 'the leader key is taken without looking whether it is free',
+    seeds: 20,
+    planted: acquireWithout((key) => key === keys.leader || key === keys.term),
+  },
+  {
+    name: 'a pledge is made while WAL still comes in',
+    seeds: 20,
+    planted: effects((e) => (e.type === 'pg-follow' && e.peer === null ? nothing(e) : e)),
+  },
+  {
+    name: 'a candidate does not look how far the others are',
+    seeds: 20,
+    planted: views((view, node) => {
+      const pledges = new Map(view.pledges);
+      for (const [name, stored] of pledges) {
+        if (name === node) continue;
+        pledges.set(name, { ...stored, record: { ...stored.record, timeline: 0, flushedLsn: 0n as never } });
+      }
+      return { ...view, pledges };
+    }),
+  },
+  {
+    name: 'a candidate takes every node for a sync member with one acknowledgement from all',
+    seeds: 20,
+    planted: views((view) => {
+      if (view.sync === null || view.sync.record.k === 0) return view;
+      const record = { ...view.sync.record, k: view.sync.record.members.length };
+      return { ...view, sync: { ...view.sync, record } };
+    }),
+  },
+  {
+    name: 'no watchdog',
+    seeds: 20,
+    planted: { withoutWatchdog: true },
+  },
+  {
+    name: 'the watchdog is fed a deadline two seconds too late',
+    seeds: 20,
+    planted: effects((e) =>
+      e.type === 'feed-watchdog' && e.deadlineMs !== null ? { ...e, deadlineMs: e.deadlineMs + 2000 } : e,
+    ),
+  },
+  {
+    name: 'synchronous_standby_names is emptied',
+    seeds: 20,
+    planted: effects((e) => (e.type === 'pg-set-synchronous' ? { ...e, names: [], k: 0 } : e)),
+  },
+  {
+    name: 'PostgreSQL is not told of a set before it is recorded',
+    seeds: 30,
+    planted: effects((e) => (e.type === 'pg-set-synchronous' && e.names.length === 1 ? nothing(e) : e)),
+  },
+  {
+    name: 'a term opens before the quorum has its row',
+    seeds: 5,
+    planted: effects((e) => (e.type === 'pg-write-term-row' ? nothing(e) : e)),
+  },
+  {
+    name: 'the lineage is forgotten, and a foreign timeline of the same number is followed',
+    seeds: 60,
+    planted: effects((e) => (e.type === 'save-local' ? { ...e, local: { ...e.local, lineageTerm: 0n as never } } : e)),
+  },
+  {
+    name: 'a started server says how far it has replayed, not how far its WAL goes',
+    seeds: 60,
+    planted: { slowRecoveryMs: 400 },
+  },
+];

@@ -1,0 +1,159 @@
+import { step as coreStep } from '../../election/core/step.ts';
+import type { Step } from '../../election/core/types.ts';
+import { Checks } from './checks.ts';
+import { Clients } from './clients.ts';
+import { InvariantViolation, type SimContext } from './context.ts';
+import { SimEtcd } from './etcd.ts';
+import { Faults } from './faults.ts';
+import { Network } from './network.ts';
+import { SimNode } from './node.ts';
+import type { SimPostgres } from './postgres.ts';
+import { SimProxy } from './proxy.ts';
+import { Random } from './random.ts';
+import { Scheduler } from './scheduler.ts';
+import { Trace } from './trace.ts';
+
+const TTL_MS = 5000;
+const MARGIN_MS = 700;
+/** After everything healed: a lease that must expire, a start, a promotion, and what the agents' own patience adds. */
+const WRITABLE_WITHIN_MS = 20_000;
+const AT_REST_WITHIN_MS = 40_000;
+
+/** Bugs that can be planted, to see that the simulation finds them. */
+export interface Planted {
+  readonly step?: (step: Step) => Step;
+  readonly withoutWatchdog?: boolean;
+  readonly slowRecoveryMs?: number;
+}
+
+export interface RunOptions {
+  readonly planted?: Planted;
+  /** Virtual time during which faults happen. */
+  readonly faultsForMs?: number;
+  readonly traceLines?: number;
+}
+
+export interface RunResult {
+  readonly seed: number;
+  /** The same for the same seed, options and program. */
+  readonly hash: string;
+  readonly violation: InvariantViolation | Error | null;
+  /** The last lines of what happened. */
+  readonly trace: string;
+  readonly acknowledged: number;
+  readonly terms: number;
+  readonly virtualMs: number;
+}
+
+/** A cluster on one seed, with everything it stands on. Nothing happens before `scheduler` is run. */
+export class World implements SimContext {
+  readonly random: Random;
+  readonly scheduler = new Scheduler();
+  readonly trace: Trace;
+  readonly network: Network;
+  readonly etcd: SimEtcd;
+  readonly nodes = new Map<string, SimNode>();
+  readonly proxies: readonly SimProxy[];
+  readonly checks: Checks;
+  readonly clients: Clients;
+
+  constructor(seed: number, options: RunOptions) {
+    this.random = new Random(seed);
+    this.trace = new Trace(() => this.scheduler.nowMs, options.traceLines);
+    this.network = new Network(this.scheduler, this.random.fork());
+    this.etcd = new SimEtcd(this);
+    this.#addNodes(options.planted ?? {});
+    this.checks = new Checks(this, this.nodes);
+    this.etcd.onChange = (snapshot) => this.checks.stored(snapshot);
+    this.proxies = ['proxy1', 'proxy2'].map((id) => new SimProxy(this, this.etcd, id));
+    this.clients = new Clients(this, this.checks, this.nodes.values());
+  }
+
+  #addNodes(planted: Planted): void {
+    const { random } = this;
+    const five = random.chance(0.15);
+    const withoutFollower = random.chance(0.25) ? 'hold' : 'go-on';
+    // Mostly clocks as they are, sometimes ones that are badly wrong.
+    const drift = random.pick([0.0001, 0.001, 0.01, 0.2]);
+    for (const name of five ? ['a', 'b', 'c', 'd', 'e'] : ['a', 'b', 'c']) {
+      const node = new SimNode(this, this.etcd, {
+        name,
+        ttlMs: TTL_MS,
+        marginMs: MARGIN_MS,
+        syncAcks: five ? 2 : 1,
+        withoutFollower,
+        priority: 50,
+        step: (planted.step ?? ((s) => s))(coreStep),
+        clockRate: 1 + random.between(-drift, drift),
+        clockOffsetMs: random.between(0, 1e7),
+        withWatchdog: planted.withoutWatchdog !== true,
+      });
+      node.postgres.slowRecoveryMs = planted.slowRecoveryMs ?? 0;
+      node.postgres.onOpen = (term) => this.checks.opened(name, term);
+      this.nodes.set(name, node);
+    }
+  }
+
+  postgres(node: string): SimPostgres {
+    const found = this.nodes.get(node);
+    if (found === undefined) throw new Error(`no node ${node}`);
+    return found.postgres;
+  }
+
+  violation(invariant: string, what: string): never {
+    throw new InvariantViolation(invariant, what);
+  }
+
+  runUntil(limitMs: number, stop: () => boolean = () => false): boolean {
+    while (!stop()) if (!this.scheduler.runNext(limitMs)) return stop();
+    return true;
+  }
+}
+
+/** One cluster through a series of faults, then healed and brought to rest. Deterministic. */
+export function runSeed(seed: number, options: RunOptions = {}): RunResult {
+  const world = new World(seed, options);
+  let violation: Error | null = null;
+  try {
+    live(world, options);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    violation = error;
+    world.trace.add('BROKEN', error.message);
+  }
+  return {
+    seed,
+    hash: world.trace.hash,
+    violation,
+    trace: world.trace.last(options.traceLines ?? 300),
+    acknowledged: world.checks.acknowledged.size,
+    terms: world.checks.failovers,
+    virtualMs: world.scheduler.nowMs,
+  };
+}
+
+function live(world: World, options: RunOptions): void {
+  const { scheduler, random, checks, clients } = world;
+  const nodes = [...world.nodes.values()] as [SimNode, ...SimNode[]];
+  for (const node of nodes) scheduler.after(random.between(0, 800), () => node.startAgent());
+  const faults = new Faults(world, { nodes, etcd: world.etcd, proxies: world.proxies, ttlMs: TTL_MS });
+  const fromMs = random.chance(0.2) ? 200 : 6000;
+  faults.begin(fromMs, random.pick([600, 2000, 5000]));
+  world.runUntil(fromMs + (options.faultsForMs ?? 30_000));
+  faults.healAll();
+  const healedMs = scheduler.nowMs;
+  if (!world.runUntil(healedMs + WRITABLE_WITHIN_MS, () => checks.lastAckMs > healedMs + 1)) {
+    world.violation('I5', `nothing was acknowledged within ${WRITABLE_WITHIN_MS} ms after everything healed`);
+  }
+  let differences = ['not looked at yet'];
+  while (differences.length > 0) {
+    if (scheduler.nowMs > healedMs + AT_REST_WITHIN_MS) world.violation('I6', differences.join('; '));
+    world.runUntil(scheduler.nowMs + 2000);
+    clients.writing = false;
+    world.runUntil(scheduler.nowMs + 1000);
+    differences = checks.differences();
+    clients.writing = differences.length > 0;
+  }
+  const leader = nodes.find((n) => n.postgres.acceptsWrites);
+  if (leader !== undefined) checks.opened(leader.name, leader.postgres.writtenTerm);
+}
