@@ -10,7 +10,14 @@ const cases: readonly (readonly [name: string, options: string, settings: readon
   ['an escaped space', '-c search_path=a,\\ b', [['search_path', 'a, b']]],
   ['an escaped backslash', '-c x.y=a\\\\b', [['x.y', 'a\\b']]],
   ['an equals sign in the value', '-c x.y=a=b', [['x.y', 'a=b']]],
-  ['several, upper case', ' -c DateStyle=ISO\t--TimeZone=UTC ', [['datestyle', 'ISO'], ['timezone', 'UTC']]], // biome-ignore format: one case a line
+  [
+    'several, upper case',
+    ' -c DateStyle=ISO\t--TimeZone=UTC ',
+    [
+      ['datestyle', 'ISO'],
+      ['timezone', 'UTC'],
+    ],
+  ],
 ];
 for (const [name, options, settings] of cases) {
   test(`options: ${name}`, () => assert.deepEqual(parseStartupOptions(options), settings));

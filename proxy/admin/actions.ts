@@ -1,0 +1,170 @@
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import { LeaseholdError, StoreError } from '../../common/errors.ts';
+import { keysOf } from '../../election/store/keys.ts';
+import type { LeaseStore } from '../../election/store/port.ts';
+import {
+  decodeRecord,
+  encodeRecord,
+  historyRecord,
+  switchoverRecord,
+  syncRecord,
+} from '../../election/store/records.ts';
+import type { MemberRecord, SyncRecord } from '../../election/store/records.ts';
+import type { ClusterView } from '../cluster/types.ts';
+
+/** Why an operator's request was not carried out. `status` is HTTP's: 404 no such node, 409 not now, 502 and 503 the other side. */
+export class ActionRefused extends LeaseholdError {
+  readonly status: 404 | 409 | 502 | 503;
+
+  constructor(status: ActionRefused['status'], message: string, cause?: unknown) {
+    super('ACTION_REFUSED', message, cause);
+    this.status = status;
+  }
+}
+
+/** What an operator asks of the cluster, through any proxy. All throw ActionRefused. */
+export interface ClusterActions {
+  /** Puts the request down for the leader and returns; it is over when the term grew or the request is gone. */
+  switchover(
+    to: string | null,
+  ): Promise<{ readonly id: string; readonly from: string; readonly to: string | null; readonly term: number }>;
+  /** The leader gives its lease up at once, without waiting for its followers. */
+  failover(): Promise<{ readonly node: string; readonly term: number }>;
+  /** Kills a node's postmaster (SIGKILL), the leader's when no node is named. */
+  crash(
+    node: string | null,
+  ): Promise<{ readonly node: string; readonly term: number; readonly postgresPid: number | null }>;
+  /** How each term came to be, newest first, at most the last 1000. */
+  history(): Promise<readonly HistoryEntry[]>;
+}
+
+export type HistoryEntry = z.input<typeof historyRecord>;
+
+export interface ActionOptions {
+  readonly store: LeaseStore;
+  readonly cluster: string;
+  readonly view: () => ClusterView;
+  /** `cluster.apiToken`, for the agents' API. */
+  readonly apiToken: string | null;
+}
+
+const STORE_DEADLINE_MS = 3000;
+const AGENT_DEADLINE_MS = 10_000;
+const MAX_HISTORY = 1000;
+
+export function createClusterActions(options: ActionOptions): ClusterActions {
+  const { store, view, apiToken } = options;
+  const keys = keysOf(options.cluster);
+
+  return {
+    async switchover(to) {
+      const { leader, term, members } = mustLead(view());
+      if (to === leader) throw new ActionRefused(409, `${to} is the leader already`);
+      if (to !== null && !members.has(to)) throw new ActionRefused(404, unknownNode(to, members));
+      const id = randomUUID();
+      const value = encodeRecord(switchoverRecord, { id, to, requestedAt: new Date().toISOString() });
+      const result = await asking(
+        store.transact(
+          {
+            compare: [{ type: 'create-revision', key: keys.switchover, equals: 0 }],
+            then: [{ type: 'put', key: keys.switchover, value }],
+          },
+          { deadlineMs: STORE_DEADLINE_MS },
+        ),
+      );
+      if (!result.succeeded) throw new ActionRefused(409, 'another switchover is under way');
+      return { id, from: leader, to, term };
+    },
+
+    async failover() {
+      const { leader, term, members } = mustLead(view());
+      await refuseWithoutFollower('a failover');
+      await askAgent(mustBeMember(leader, members), 'failover', apiToken);
+      return { node: leader, term };
+    },
+
+    async crash(node) {
+      const { leader, term, members } = mustLead(view());
+      const target = mustBeMember(node ?? leader, members);
+      if (target.node === leader) await refuseWithoutFollower('a crash of the leader');
+      await askAgent(target, 'crash', apiToken);
+      return { node: target.node, term, postgresPid: target.postgresPid };
+    },
+
+    async history() {
+      const snapshot = await asking(store.readAll(keys.historyPrefix, { deadlineMs: STORE_DEADLINE_MS }));
+      const entries: HistoryEntry[] = [];
+      for (const { key, value } of [...snapshot.keys.values()].sort((a, b) => (a.key < b.key ? 1 : -1))) {
+        const record = decodeRecord(historyRecord, value);
+        if (record === null) throw new ActionRefused(502, `the value of ${key} in etcd is damaged`);
+        if (entries.length < MAX_HISTORY) entries.push(z.encode(historyRecord, record));
+      }
+      return entries;
+    },
+  };
+
+  /** With nobody eligible, what the operator asks for would end in a cluster without a leader. */
+  async function refuseWithoutFollower(what: string): Promise<void> {
+    const result = await asking(
+      store.transact({ compare: [], then: [{ type: 'get', key: keys.sync }] }, { deadlineMs: STORE_DEADLINE_MS }),
+    );
+    const value = result.gets[0]?.value;
+    const problem = noSuccessor(value === undefined ? null : decodeRecord(syncRecord, value), view());
+    if (problem !== null) throw new ActionRefused(409, `${what} would leave the cluster without a leader: ${problem}`);
+  }
+}
+
+/** Null: some synchronous follower could take over. Else why not, for a person. */
+export function noSuccessor(sync: SyncRecord | null, view: ClusterView): string | null {
+  if (sync === null) return 'etcd has no durability record';
+  if (sync.k === 0 || sync.members.length === 0) return `${sync.leader} has no synchronous follower`;
+  const standing = sync.members.filter((name) => view.members.get(name)?.streaming === true);
+  // A candidate needs the pledges of |S| − k + 1 members (S3).
+  const needed = sync.members.length - sync.k + 1;
+  if (standing.length >= needed) return null;
+  return `${standing.length} of ${sync.members.join(', ')} stream from the leader, ${needed} must`;
+}
+
+function mustLead(view: ClusterView): { leader: string; term: number; members: ReadonlyMap<string, MemberRecord> } {
+  if (view.route === null) throw new ActionRefused(409, 'the cluster has no leader yet');
+  if (view.route.hold) throw new ActionRefused(409, 'a failover or switchover is under way');
+  return { leader: view.route.leader, term: Number(view.route.term), members: view.members };
+}
+
+function mustBeMember(node: string, members: ReadonlyMap<string, MemberRecord>): MemberRecord {
+  const member = members.get(node);
+  if (member === undefined) throw new ActionRefused(404, unknownNode(node, members));
+  return member;
+}
+
+function unknownNode(node: string, members: ReadonlyMap<string, MemberRecord>): string {
+  return `there is no node ${JSON.stringify(node)} now; there are ${[...members.keys()].sort().join(', ') || 'none'}`;
+}
+
+async function asking<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof StoreError) throw new ActionRefused(503, `etcd: ${error.message}`, error);
+    throw error;
+  }
+}
+
+async function askAgent(member: MemberRecord, what: 'crash' | 'failover', token: string | null): Promise<void> {
+  const url = new URL(what, member.apiUrl.endsWith('/') ? member.apiUrl : `${member.apiUrl}/`);
+  let response: Response;
+  try {
+    response = await fetch(url, {
+      method: 'POST',
+      headers: token === null ? {} : { authorization: `Bearer ${token}` },
+      signal: AbortSignal.timeout(AGENT_DEADLINE_MS),
+    });
+  } catch (error) {
+    throw new ActionRefused(502, `the agent of ${member.node} at ${member.apiUrl} does not answer`, error);
+  }
+  const body = (await response.text()).slice(0, 500);
+  if (response.ok) return;
+  const status = response.status === 409 ? 409 : 502;
+  throw new ActionRefused(status, `the agent of ${member.node} answered ${response.status}: ${body}`);
+}

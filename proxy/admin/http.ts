@@ -1,0 +1,200 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { LeaseholdError } from '../../common/errors.ts';
+import type { Logger } from '../../common/logger.ts';
+import { ActionRefused, type ClusterActions } from './actions.ts';
+import { refuseChange } from './guard.ts';
+import type { MetricsRegistry } from './metrics.ts';
+import { PAGE, PAGE_POLICY } from './page.ts';
+import { buildStatus, notReadyReason } from './status.ts';
+import type { AdminProviders } from './types.ts';
+import { VERSION } from './version.ts';
+
+export interface HttpOptions {
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  readonly providers: AdminProviders;
+  readonly metrics: MetricsRegistry;
+  readonly actions: ClusterActions;
+  /** `cluster.apiToken`. */
+  readonly apiToken: string | null;
+  /** Further names by which this API is reached (the advertised host). */
+  readonly hostNames?: readonly string[];
+  readonly logger: Logger;
+}
+
+export interface HttpApi {
+  readonly host: string;
+  readonly port: number;
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+const MAX_BODY = 16_384;
+
+/**
+ * The proxy's HTTP API and page. Throws LeaseholdError `PORT_IN_USE` or `LISTEN` naming the address and the setting.
+ * GET / /healthz /readyz /metrics /status /history; POST /switchover {"to"?} /failover /drill/crash {"node"?}.
+ * What is not a page or metrics is JSON; an error is `{"error": "…"}`.
+ */
+export async function startHttp(options: HttpOptions): Promise<HttpApi> {
+  const server = createServer((request, response) => void answer(request, response, options));
+  // Bounds against clients that hold connections without asking anything.
+  server.maxConnections = 500;
+  server.requestTimeout = 15_000;
+  server.headersTimeout = 10_000;
+  server.keepAliveTimeout = 5_000;
+  await listen(server, options.host, options.port);
+  const { port } = server.address() as { port: number };
+  const shown = options.host.includes(':') ? `[${options.host}]` : options.host;
+  return {
+    host: options.host,
+    port,
+    url: `http://${shown}:${port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const where = `${host}:${port}`;
+      if (error.code === 'EADDRINUSE') {
+        const message = `HTTP port ${where} is in use: free it, or choose another with proxy.http.port (--http-port)`;
+        reject(new LeaseholdError('PORT_IN_USE', message, error));
+      } else {
+        reject(new LeaseholdError('LISTEN', `cannot listen on ${where} (setting proxy.http): ${error.message}`, error));
+      }
+    });
+    server.listen(port, host, () => resolve());
+  });
+}
+
+async function answer(request: IncomingMessage, response: ServerResponse, options: HttpOptions): Promise<void> {
+  response.setHeader('Cache-Control', 'no-store');
+  response.setHeader('X-Content-Type-Options', 'nosniff');
+  const path = (request.url ?? '/').split('?')[0] as string;
+  try {
+    if (request.method === 'GET' || request.method === 'HEAD') await get(path, response, options);
+    else if (request.method === 'POST') await post(path, request, response, options);
+    else refuse(response, 405, `method ${request.method} is not known here`);
+  } catch (error) {
+    if (error instanceof ActionRefused) refuse(response, error.status, error.message);
+    else if (error instanceof BadRequest) refuse(response, 400, error.message);
+    else {
+      options.logger.error({ event: 'http.failed', path, err: error }, 'an HTTP request failed');
+      refuse(response, 500, 'internal error; see the log of this proxy');
+    }
+  }
+}
+
+async function get(path: string, response: ServerResponse, options: HttpOptions): Promise<void> {
+  switch (path) {
+    case '/':
+      response.setHeader('Content-Security-Policy', PAGE_POLICY);
+      send(response, 200, 'text/html; charset=utf-8', PAGE);
+      return;
+    case '/healthz':
+      json(response, 200, { status: 'alive', version: VERSION });
+      return;
+    case '/readyz': {
+      const reason = notReadyReason(options.providers.status());
+      json(
+        response,
+        reason === null ? 200 : 503,
+        reason === null ? { status: 'ready' } : { status: 'not ready', reason },
+      );
+      return;
+    }
+    case '/metrics':
+      send(response, 200, options.metrics.contentType, await options.metrics.render(options.providers));
+      return;
+    case '/status':
+      json(response, 200, buildStatus(options.providers.status()));
+      return;
+    case '/history':
+      json(response, 200, await options.actions.history());
+      return;
+    default:
+      if (POSTS.has(path)) refuse(response, 405, `${path} wants a POST`);
+      else refuse(response, 404, `there is no ${path} here`);
+  }
+}
+
+const POSTS: ReadonlyMap<
+  string,
+  (actions: ClusterActions, body: Readonly<Record<string, unknown>>) => Promise<object>
+> = new Map([
+  ['/switchover', (actions, body) => actions.switchover(nodeField(body, 'to'))],
+  ['/failover', (actions) => actions.failover()],
+  ['/drill/crash', (actions, body) => actions.crash(nodeField(body, 'node'))],
+]);
+
+async function post(
+  path: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: HttpOptions,
+): Promise<void> {
+  const action = POSTS.get(path);
+  if (action === undefined) {
+    refuse(response, 404, `there is no POST ${path} here`);
+    return;
+  }
+  const { headers, socket } = request;
+  const guard = { apiToken: options.apiToken, hostNames: options.hostNames ?? [] };
+  const refusal = refuseChange({ headers, remoteAddress: socket.remoteAddress }, guard);
+  if (refusal !== null) {
+    if (refusal.status === 401) response.setHeader('WWW-Authenticate', 'Bearer');
+    refuse(response, refusal.status, refusal.message);
+    return;
+  }
+  const body = await readBody(request);
+  options.logger.info({ event: 'operator.request', path, from: socket.remoteAddress, body }, 'an operator asked');
+  json(response, 202, await action(options.actions, body));
+}
+
+class BadRequest extends Error {}
+
+/** An absent body is an empty object. */
+async function readBody(request: IncomingMessage): Promise<Readonly<Record<string, unknown>>> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > MAX_BODY) throw new BadRequest(`the body is longer than ${MAX_BODY} bytes`);
+    chunks.push(chunk);
+  }
+  if (length === 0) return {};
+  try {
+    const value: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch {
+    // said below
+  }
+  throw new BadRequest('the body is not a JSON object');
+}
+
+function nodeField(body: Readonly<Record<string, unknown>>, field: string): string | null {
+  const value = body[field] ?? null;
+  if (value === null || typeof value === 'string') return value;
+  throw new BadRequest(`${field} must be the name of a node`);
+}
+
+function refuse(response: ServerResponse, status: number, error: string): void {
+  if (response.headersSent) response.destroy();
+  else json(response, status, { error });
+}
+
+function json(response: ServerResponse, status: number, body: object): void {
+  send(response, status, 'application/json; charset=utf-8', `${JSON.stringify(body)}\n`);
+}
+
+function send(response: ServerResponse, status: number, type: string, body: string): void {
+  response.writeHead(status, { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) });
+  response.end(body);
+}

@@ -1,0 +1,112 @@
+/** Runs in the browser: asks `/status` every second and writes what it says into the page, as text only. */
+export const PAGE_SCRIPT = String.raw`
+'use strict';
+const byId = (id) => document.getElementById(id);
+const STATE_CLASS = { LEADER_OPEN: 'state-good', FOLLOWER: 'state-good', GONE: 'state-bad', FENCED: 'state-bad', DEMOTING: 'state-bad' };
+let lastAnswer = null;
+
+function bytes(n) {
+  if (n === null) return '–';
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let i = 0;
+  while (n >= 1024 && i < units.length - 1) { n /= 1024; i++; }
+  return (i === 0 ? n : n.toFixed(1)) + ' ' + units[i];
+}
+
+function duration(ms) {
+  if (ms === null) return '–';
+  return ms < 1000 ? Math.round(ms) + ' ms' : (ms / 1000).toFixed(1) + ' s';
+}
+
+function setText(element, value) {
+  if (element.textContent !== value) element.textContent = value;
+}
+
+/** Cells are changed in place, so that a selection or a screen reader's position survives. */
+function fill(table, rows) {
+  while (table.rows.length > rows.length) table.deleteRow(-1);
+  rows.forEach((cells, r) => {
+    const row = table.rows[r] || table.insertRow();
+    cells.forEach((cell, c) => {
+      let element = row.cells[c];
+      if (!element) {
+        element = document.createElement(c === 0 ? 'th' : 'td');
+        if (c === 0) element.scope = 'row';
+        row.append(element);
+      }
+      setText(element, cell.text);
+      element.className = cell.className || '';
+    });
+  });
+}
+
+function nodeCells(node) {
+  const reads = node.role === 'leader' ? 'when needed' : node.usable ? 'yes' : 'no';
+  return [
+    { text: node.node, className: node.role === 'leader' ? 'leader' : '' },
+    { text: node.role, className: node.role === 'leader' ? 'leader' : '' },
+    { text: node.state, className: STATE_CLASS[node.state] || 'state-warn' },
+    { text: reads },
+    { text: bytes(node.lagBytes), className: 'number' },
+    { text: node.role === 'leader' ? 'now' : duration(node.freshnessMs), className: 'number' },
+    { text: String(node.timeline) },
+    { text: node.replayedLsn },
+    { text: node.address },
+    { text: node.note || '', className: 'note' },
+  ];
+}
+
+function proxyCells(proxy, self) {
+  return [
+    { text: proxy.id },
+    { text: proxy.address },
+    { text: String(proxy.heldWrites), className: 'number' },
+    { text: String(proxy.inFlight), className: 'number' },
+    { text: proxy.id === self.id ? self.clients + ' of ' + self.maxClients : '–', className: 'number' },
+  ];
+}
+
+function banner(kind, text) {
+  const element = byId('banner');
+  if (element.className !== kind) element.className = kind;
+  setText(element, text);
+}
+
+function describe(status) {
+  const held = status.proxies.reduce((sum, proxy) => sum + proxy.heldWrites, 0);
+  const waiting = held === 0 ? 'No write is waiting.' : held + (held === 1 ? ' write is' : ' writes are') + ' held.';
+  if (status.writable) {
+    if (held === 0) return ['good', 'Writes go to ' + status.leader.node + '. ' + waiting];
+    return ['warn', 'Writes go to ' + status.leader.node + '; elsewhere ' + waiting];
+  }
+  if (status.leader === null) return ['bad', 'No leader yet. ' + waiting];
+  const why = status.route.hold ? 'a new leader is being made ready' : 'the lease of ' + status.leader.node + ' is not confirmed';
+  return ['bad', 'Writes are held: ' + why + '. ' + waiting];
+}
+
+function show(status) {
+  setText(byId('cluster'), status.cluster);
+  setText(byId('term'), String(status.term));
+  setText(byId('self'), status.self.id);
+  document.title = (status.writable ? '' : '● held – ') + 'Leasehold ' + status.cluster;
+  banner(...describe(status));
+  fill(byId('nodes'), status.nodes.map(nodeCells));
+  fill(byId('proxies'), status.proxies.map((proxy) => proxyCells(proxy, status.self)));
+}
+
+async function poll() {
+  try {
+    const response = await fetch('/status', { cache: 'no-store', signal: AbortSignal.timeout(3000) });
+    if (!response.ok) throw new Error('answer ' + response.status);
+    show(await response.json());
+    lastAnswer = Date.now();
+    setText(byId('seen'), 'live');
+  } catch (error) {
+    const since = lastAnswer === null ? '' : ' for ' + Math.round((Date.now() - lastAnswer) / 1000) + ' s; what is below is from then';
+    banner('bad', 'This proxy does not answer' + since + '.');
+    setText(byId('seen'), 'not live');
+  }
+  setTimeout(poll, 1000);
+}
+poll();
+`;
