@@ -1,0 +1,213 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Term } from '../../common/lsn.ts';
+import type { LocalConnection } from './connection.ts';
+import { NOBODY_RULE, type ServerContext, type SynchronousRule } from './context.ts';
+import { PostgresNotRunning } from './errors.ts';
+import type { PromotionResult } from './port.ts';
+import { SLOT_PREFIX, slotName } from './settings.ts';
+
+const QUERY_MS = 2000;
+const POLL_MS = 2;
+const PROBE_SQL = `BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_logical_emit_message(true, 'leasehold', ''); COMMIT`;
+
+/** pg_promote without its own waiting (it polls at 100 ms), then until recovery has ended. */
+export async function promoteServer(context: ServerContext, signal: AbortSignal): Promise<PromotionResult> {
+  await using connection = await context.connect(signal);
+  const options = { timeoutMs: QUERY_MS, signal };
+  await connection.query('SELECT pg_promote(false)', [], options);
+  for (;;) {
+    const { recovering } = await connection.one<{ recovering: boolean }>(
+      'SELECT pg_is_in_recovery() AS recovering',
+      [],
+      options,
+    );
+    if (!recovering) break;
+    context.requirePostmaster();
+    await sleep(POLL_MS, undefined, { signal });
+  }
+  // Clients are fenced out and autovacuum does not start its first worker within 100 ms, so nobody has taken an id.
+  const row = await connection.one<{ next: string; file: string }>(
+    `SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS next, pg_walfile_name(pg_current_wal_lsn()) AS file`,
+    [],
+    options,
+  );
+  return { timeline: Number.parseInt(row.file.slice(0, 8), 16), nextXid: row.next };
+}
+
+/**
+ * Brings `synchronous_standby_names` into force, in such a way that no process goes on by an older rule:
+ *
+ * - A WAL sender releases waiting commits by the rule that it has read itself. Its own membership is in shared memory
+ *   (`sync_priority`), so a change of members shows when each has read it; a change of k alone would not. So a new k,
+ *   while standbys are connected, goes through a rule that nobody meets: each sender shows 0, then 1.
+ * - Whether commits wait at all is a flag that the checkpointer sets when *it* reads the file, which may take as long
+ *   as a checkpoint's disk work. Coming from '' (k = 0) a probe must be seen to wait before the rule counts.
+ */
+export async function setSynchronousRule(
+  context: ServerContext,
+  next: SynchronousRule,
+  signal: AbortSignal,
+): Promise<void> {
+  if (context.postmaster.pid === null) {
+    context.rule = next;
+    await context.writeSettingsIfThere();
+    return;
+  }
+  await using connection = await context.connect(signal);
+  const before = context.rule;
+  const recovering = await isRecovering(connection, signal);
+  const detour = next.k > 0 && before.k !== next.k && !recovering;
+  if (detour) {
+    context.rule = NOBODY_RULE;
+    await context.reload(connection, signal);
+    await waitForSenders(context, connection, NOBODY_RULE, signal);
+    if (before.k === 0) await waitUntilCommitsWait(context, connection, signal);
+  }
+  context.rule = next;
+  await context.reload(connection, signal);
+  if (!recovering) await waitForSenders(context, connection, next, signal);
+}
+
+async function isRecovering(connection: LocalConnection, signal: AbortSignal): Promise<boolean> {
+  const row = await connection.one<{ recovering: boolean }>('SELECT pg_is_in_recovery() AS recovering', [], {
+    timeoutMs: QUERY_MS,
+    signal,
+  });
+  return row.recovering;
+}
+
+/** Until each connected WAL sender of a standby shows by its priority that it goes by this rule. */
+async function waitForSenders(
+  context: ServerContext,
+  connection: LocalConnection,
+  rule: SynchronousRule,
+  signal: AbortSignal,
+): Promise<void> {
+  const names = rule.k === 0 ? [] : rule.names;
+  for (;;) {
+    context.requirePostmaster();
+    const row = await connection.one<{ behind: string }>(
+      `SELECT count(*) AS behind FROM pg_stat_replication
+       WHERE state IN ('streaming', 'catchup') AND (sync_priority > 0) <> (application_name = ANY($1))`,
+      [names],
+      { timeoutMs: QUERY_MS, signal },
+    );
+    if (row.behind === '0') return;
+    await sleep(POLL_MS, undefined, { signal });
+  }
+}
+
+/** While nobody's acknowledgement counts, a commit that waits proves that the checkpointer has set the flag. */
+async function waitUntilCommitsWait(
+  context: ServerContext,
+  connection: LocalConnection,
+  signal: AbortSignal,
+): Promise<void> {
+  const probe = await context.connect(signal);
+  try {
+    const { pid } = await probe.one<{ pid: number }>('SELECT pg_backend_pid() AS pid', [], {
+      timeoutMs: QUERY_MS,
+      signal,
+    });
+    for (;;) {
+      context.requirePostmaster();
+      let returned = false;
+      // A message that no one reads: a commit without any WAL of its own would not wait.
+      const commit = probe
+        .query(PROBE_SQL, [], {
+          timeoutMs: 60_000,
+          signal,
+        })
+        .then(
+          () => {
+            returned = true;
+          },
+          () => undefined,
+        );
+      while (!returned) {
+        if (probe.closed) throw new PostgresNotRunning('the probe of synchronous commit lost its connection');
+        const row = await connection.one<{ waits: boolean }>(
+          `SELECT coalesce(bool_or(wait_event = 'SyncRep'), false) AS waits FROM pg_stat_activity WHERE pid = $1`,
+          [pid],
+          { timeoutMs: QUERY_MS, signal },
+        );
+        if (row.waits) return;
+        await sleep(POLL_MS, undefined, { signal });
+      }
+      await commit;
+      await sleep(POLL_MS, undefined, { signal });
+    }
+  } finally {
+    probe.destroy();
+  }
+}
+
+/**
+ * Writes the term's row and waits until the quorum holds it. PostgreSQL's own answer is not taken for proof: a wait
+ * that somebody cancels answers success with a warning, so the followers' flushed positions are read as well.
+ */
+export async function writeTermRow(
+  context: ServerContext,
+  term: Term,
+  node: string,
+  signal: AbortSignal,
+): Promise<void> {
+  await using connection = await context.connect(signal);
+  const rule = context.rule;
+  const options = { timeoutMs: 2 ** 31 - 1, signal };
+  const level = rule.k === 0 ? 'local' : 'on';
+  await connection.query(
+    `BEGIN; SET LOCAL synchronous_commit = ${level};
+     INSERT INTO leasehold.term (term, node) VALUES (${term}, ${quoteLiteral(node)})
+     ON CONFLICT (term) DO UPDATE SET node = excluded.node, at = now(); COMMIT`,
+    [],
+    options,
+  );
+  if (rule.k === 0) return;
+  const { lsn } = await connection.one<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn', [], options);
+  for (;;) {
+    const { holders } = await connection.one<{ holders: string }>(
+      `SELECT count(DISTINCT application_name) AS holders FROM pg_stat_replication
+       WHERE application_name = ANY($1) AND flush_lsn >= $2::pg_lsn`,
+      [rule.names, lsn],
+      { timeoutMs: QUERY_MS, signal },
+    );
+    if (Number(holders) >= rule.k) return;
+    context.requirePostmaster();
+    await sleep(POLL_MS, undefined, { signal });
+  }
+}
+
+function quoteLiteral(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}
+
+/**
+ * Slots reserve nothing until a follower first streams from them, so they can wait on a node that may become leader.
+ * On a follower a slot that still holds WAL back from the time when it led, and on either a lost one that nobody can
+ * use any more, is made anew.
+ */
+export async function ensureSlots(
+  context: ServerContext,
+  nodes: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  await using connection = await context.connect(signal);
+  const options = { timeoutMs: QUERY_MS, signal };
+  const wanted = new Set(nodes.filter((node) => node !== context.node).map(slotName));
+  const rows = await connection.query<{ name: string; active: boolean; stale: boolean }>(
+    `SELECT slot_name AS name, active,
+            wal_status = 'lost' OR (pg_is_in_recovery() AND restart_lsn IS NOT NULL) AS stale
+     FROM pg_replication_slots WHERE slot_type = 'physical' AND left(slot_name, ${SLOT_PREFIX.length}) = $1`,
+    [SLOT_PREFIX],
+    options,
+  );
+  const kept = new Set<string>();
+  for (const row of rows) {
+    if (row.active || (wanted.has(row.name) && row.stale !== true)) kept.add(row.name);
+    else await connection.query('SELECT pg_drop_replication_slot($1)', [row.name], options);
+  }
+  for (const name of wanted) {
+    if (!kept.has(name)) await connection.query('SELECT pg_create_physical_replication_slot($1)', [name], options);
+  }
+}

@@ -1,0 +1,323 @@
+import assert from 'node:assert/strict';
+import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { after, before, describe, test } from 'node:test';
+import { Client } from 'pg';
+import { pino } from 'pino';
+import { agentConfig, clusterConfig, serviceConfig } from '../../common/config/schema.ts';
+import { parseTerm } from '../../common/lsn.ts';
+import { RewindFailed } from '../../election/postgres/errors.ts';
+import type { PeerAddress, PostgresSample, PostgresServer } from '../../election/postgres/port.ts';
+import { createPostgresServer } from '../../election/postgres/server.ts';
+
+/** Two real servers in one folder. The tests run in order: each goes on from where the one before left them. */
+const folder = mkdtempSync(join(tmpdir(), 'leasehold-pg-'));
+chmodSync(folder, 0o755);
+
+interface Node {
+  readonly server: PostgresServer;
+  readonly peer: PeerAddress;
+  readonly dataDir: string;
+}
+
+let a: Node;
+let b: Node;
+const signal = () => AbortSignal.timeout(30_000);
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+function makeNode(name: string, port: number): Node {
+  const dataDir = join(folder, name, 'data');
+  const agent = agentConfig.parse({
+    node: name,
+    dataDir,
+    listen: { port },
+    replication: { password: "re'pl\\:1" },
+    bootstrap: {
+      superuserPassword: 'postgres',
+      roles: [{ name: 'app', password: 'app' }],
+      databases: [{ name: 'app', owner: 'app' }],
+    },
+  });
+  const options = {
+    agent,
+    cluster: clusterConfig.parse({}),
+    service: serviceConfig.parse({ password: 'service' }),
+    logger: pino({ level: process.env['LEASEHOLD_LOG_LEVEL'] ?? 'silent' }),
+  };
+  return { server: createPostgresServer(options), peer: { node: name, host: '127.0.0.1', port }, dataDir };
+}
+
+async function connect(node: Node, user: string, password: string, database: string): Promise<Client> {
+  const client = new Client({ host: node.peer.host, port: node.peer.port, user, password, database });
+  client.on('error', () => undefined);
+  await client.connect();
+  return client;
+}
+
+async function until(
+  node: Node,
+  what: string,
+  done: (sample: PostgresSample) => boolean,
+  limitMs = 10_000,
+): Promise<PostgresSample> {
+  const end = performance.now() + limitMs;
+  let last: PostgresSample | null = null;
+  while (performance.now() < end) {
+    last = await node.server.sample(signal());
+    if (last !== null && done(last)) return last;
+    await sleep(10);
+  }
+  throw new Error(
+    `${node.peer.node} never: ${what}; last ${JSON.stringify(last, (_, v) => (typeof v === 'bigint' ? `${v}` : v))}`,
+  );
+}
+
+async function timed<T>(what: string, work: () => Promise<T>): Promise<T> {
+  const start = performance.now();
+  const result = await work();
+  console.log(`# ${what}: ${(performance.now() - start).toFixed(1)} ms`);
+  return result;
+}
+
+describe('one PostgreSQL server under an agent', () => {
+  before(async () => {
+    a = makeNode('node-a', await freePort());
+    b = makeNode('node-b', await freePort());
+  });
+
+  after(async () => {
+    await a?.server.killNow();
+    await b?.server.killNow();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test('an empty folder is initialised, and starts as a leader that acknowledges nothing before it was told whose word counts', async () => {
+    assert.deepEqual(await a.server.inspect(signal()), { kind: 'empty' });
+    await timed('initialise', () => a.server.initialise(signal()));
+    const data = await a.server.inspect(signal());
+    assert.equal(data.kind, 'data');
+    assert.ok(data.kind === 'data' && data.cleanShutdown && !data.wasFollower && data.timeline === 1);
+    await timed('start', () => a.server.start({ role: 'leader', peer: null }, signal()));
+    const sample = await until(a, 'sampled', () => true);
+    assert.equal(sample.inRecovery, false);
+    assert.equal(sample.timeline, 1);
+    assert.equal(sample.synchronousStandbyNames, 'ANY 1 ("Nobody yet")');
+    assert.ok(data.kind === 'data' && sample.systemId === data.systemId);
+    assert.equal(sample.pid, a.server.postmasterPid);
+    const early = new AbortController();
+    const row = a.server.writeTermRow(parseTerm(1), 'node-a', early.signal);
+    await sleep(200);
+    early.abort(new Error('too early'));
+    await assert.rejects(row, /too early/);
+  });
+
+  test('a fenced server refuses applications, an open one admits them, and shutting them out ends their sessions', async () => {
+    await a.server.setSynchronous([], 0, signal());
+    await assert.rejects(connect(a, 'app', 'app', 'app'), { code: '28000' });
+    await timed('open', () => a.server.openToClients(true, signal()));
+    const client = await connect(a, 'app', 'app', 'app');
+    await client.query('CREATE TABLE t (id int primary key)');
+    await assert.rejects(connect(a, 'leasehold', 'x', 'postgres'), { code: '28000' });
+    const service = await connect(a, 'leasehold_proxy', 'service', 'postgres');
+    const verifiers = await service.query(`SELECT rolpassword FROM pg_authid WHERE rolname = 'app'`);
+    assert.match(verifiers.rows[0].rolpassword, /^SCRAM-SHA-256\$/);
+    await service.end();
+    await timed('close', () => a.server.openToClients(false, signal()));
+    await assert.rejects(client.query('SELECT 1'));
+    await assert.rejects(connect(a, 'app', 'app', 'app'), { code: '28000' });
+    await a.server.openToClients(true, signal());
+  });
+
+  test('a clone follows its leader through a slot, and a commit waits for it once the rule says so', async () => {
+    await a.server.ensureSlots(['node-a', 'node-b'], signal());
+    await timed('clone', () => b.server.clone(a.peer, signal()));
+    const data = await b.server.inspect(signal());
+    assert.ok(data.kind === 'data' && data.wasFollower);
+    await timed('start follower', () => b.server.start({ role: 'follower', peer: a.peer }, signal()));
+    const follower = await until(b, 'streaming', (sample) => sample.receiver.streaming);
+    assert.equal(follower.receiver.fromPort, a.peer.port);
+    assert.equal(follower.timeline, 1);
+    await timed('setSynchronous from alone', () => a.server.setSynchronous(['node-b'], 1, signal()));
+    const leader = await until(a, 'has a sync standby', (sample) => sample.standbys.some((one) => one.isSync));
+    assert.equal(leader.standbys[0]?.node, 'node-b');
+    await timed('term row', () => a.server.writeTermRow(parseTerm(1), 'node-a', signal()));
+  });
+
+  test('a follower that is told to follow nobody has no receiver, and its leader acknowledges nothing more', async () => {
+    const client = await connect(a, 'app', 'app', 'app');
+    await client.query('INSERT INTO t VALUES (1)');
+    await timed('follow(null)', () => b.server.follow(null, signal()));
+    const sample = await until(b, 'sampled', () => true);
+    assert.equal(sample.receiver.running, false);
+    let answered = false;
+    const hanging = client.query('INSERT INTO t VALUES (2)').then(() => {
+      answered = true;
+    });
+    await sleep(400);
+    assert.equal(answered, false);
+    assert.equal((await until(b, 'sampled', () => true)).flushedLsn, sample.flushedLsn);
+    await timed('follow(leader) until streaming', async () => {
+      await b.server.follow(a.peer, signal());
+      await until(b, 'streaming', (one) => one.receiver.streaming);
+    });
+    await hanging;
+    for (let round = 0; round < 10; round++) {
+      const start = performance.now();
+      await b.server.follow(null, signal());
+      console.log(`# follow(null) again: ${(performance.now() - start).toFixed(1)} ms`);
+      assert.equal((await b.server.sample(signal()))?.receiver.running, false);
+      await b.server.follow(a.peer, signal());
+      await until(b, 'streaming', (one) => one.receiver.streaming);
+    }
+    await client.end();
+  });
+
+  test('a follower whose replay waits behind a read still detaches at once', async () => {
+    await b.server.openToClients(true, signal());
+    const writer = await connect(a, 'app', 'app', 'app');
+    const reader = await connect(b, 'app', 'app', 'app');
+    await reader.query('BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ');
+    await reader.query('SELECT * FROM t');
+    await writer.query('TRUNCATE t');
+    await sleep(100);
+    await timed('follow(null) behind a conflicting read', () => b.server.follow(null, signal()));
+    await b.server.follow(a.peer, signal());
+    await until(b, 'streaming', (one) => one.receiver.streaming);
+    await reader.end().catch(() => undefined);
+    await writer.end();
+  });
+
+  test('an ALTER SYSTEM of a user does not override what the agent decides', async () => {
+    const client = await connect(a, 'postgres', 'postgres', 'postgres');
+    await client.query(`ALTER SYSTEM SET synchronous_standby_names = ''`);
+    await client.query(`ALTER SYSTEM SET restart_after_crash = on`);
+    await client.end();
+    await a.server.setSynchronous(['node-b', 'node-c'], 1, signal());
+    const sample = await until(a, 'sampled', () => true);
+    assert.equal(sample.synchronousStandbyNames, 'ANY 1 ("node-b", "node-c")');
+  });
+
+  test('after a kill of the postmaster no backend is left when killNow resolves', async () => {
+    const client = await connect(a, 'postgres', 'postgres', 'postgres');
+    const busy = client.query('DO $$ BEGIN LOOP END LOOP; END $$').catch(() => undefined);
+    const { rows } = await (async () => {
+      const other = await connect(a, 'postgres', 'postgres', 'postgres');
+      const result = await other.query(`SELECT pid FROM pg_stat_activity WHERE query LIKE 'DO %' AND state = 'active'`);
+      await other.end();
+      return result;
+    })();
+    const backend = rows[0].pid as number;
+    const exited = new Promise<void>((resolve) => a.server.onExit(resolve));
+    process.kill(a.server.postmasterPid as number, 'SIGKILL');
+    await exited;
+    assert.ok(existsSync(`/proc/${backend}/cwd`), 'the orphan runs on');
+    await timed('killNow', () => a.server.killNow());
+    assert.equal(existsSync(`/proc/${backend}/cwd`), false);
+    assert.equal(a.server.postmasterPid, null);
+    await busy;
+  });
+
+  test('the follower is promoted and knows its timeline, history and next transaction id at once', async () => {
+    await b.server.follow(null, signal());
+    await b.server.setSynchronous([], 0, signal());
+    const before = await until(b, 'sampled', () => true);
+    const result = await timed('promote', () => b.server.promote(signal()));
+    assert.equal(result.timeline, 2);
+    assert.match(result.nextXid, /^\d+$/);
+    const sample = await until(b, 'sampled', () => true);
+    assert.equal(sample.timeline, 2);
+    assert.equal(sample.history.length, 1);
+    assert.ok((sample.history[0]?.endLsn ?? 0n) >= before.flushedLsn);
+    await b.server.openToClients(true, signal());
+    await b.server.writeTermRow(parseTerm(2), 'node-b', signal());
+    await timed('checkpoint', () => b.server.checkpoint(signal()));
+    await b.server.ensureSlots(['node-a'], signal());
+  });
+
+  test('a diverged old leader is rewound and follows', async () => {
+    // It went on alone for a while: WAL that the new leader does not have.
+    await a.server.start({ role: 'leader', peer: null }, signal());
+    await a.server.setSynchronous([], 0, signal());
+    await a.server.openToClients(true, signal());
+    const client = await connect(a, 'app', 'app', 'app');
+    await client.query('INSERT INTO t SELECT generate_series(1000, 3000)');
+    await client.end();
+    const diverged = await until(a, 'sampled', () => true);
+    await a.server.killNow();
+    const other = await connect(b, 'app', 'app', 'app');
+    await other.query('INSERT INTO t VALUES (77)');
+    const fork = (await until(b, 'sampled', () => true)).history[0]?.endLsn ?? 0n;
+    assert.ok(diverged.flushedLsn > fork);
+    // As the agent does: first fenced, following nobody, to see where it stands.
+    await a.server.start({ role: 'follower', peer: null }, signal());
+    await a.server.follow(null, signal());
+    const found = await until(a, 'sampled', () => true);
+    assert.equal(found.timeline, 1);
+    assert.ok(found.flushedLsn >= diverged.flushedLsn);
+    await a.server.stop('immediate', signal());
+    await timed('rewind after an immediate stop', () => a.server.rewind(b.peer, signal()));
+    await a.server.start({ role: 'follower', peer: b.peer }, signal());
+    await a.server.openToClients(true, signal());
+    await until(a, 'streams timeline 2', (one) => one.receiver.streaming && one.timeline === 2);
+    const leader = await until(b, 'sampled', () => true);
+    await until(a, 'caught up', (one) => one.replayedLsn >= leader.flushedLsn);
+    const reader = await connect(a, 'app', 'app', 'app');
+    assert.equal((await reader.query('SELECT count(*)::int AS n FROM t WHERE id >= 1000')).rows[0].n, 0);
+    assert.equal((await reader.query('SELECT count(*)::int AS n FROM t WHERE id = 77')).rows[0].n, 1);
+    await reader.end();
+    await other.end();
+  });
+
+  test('a planned switch: fast stop ships everything, the target has it, the old leader follows without a rewind', async () => {
+    await b.server.setSynchronous(['node-a'], 1, signal());
+    await b.server.checkpoint(signal());
+    await timed('fast stop', () => b.server.stop('fast', signal()));
+    const data = await b.server.inspect(signal());
+    assert.ok(data.kind === 'data' && data.cleanShutdown);
+    const sample = await until(a, 'has the shutdown checkpoint', (one) => one.flushedLsn >= data.checkpointLsn);
+    assert.equal(sample.timeline, 2);
+    await a.server.follow(null, signal());
+    await a.server.setSynchronous(['node-b'], 1, signal());
+    await a.server.ensureSlots(['node-b'], signal());
+    const result = await timed('promote', () => a.server.promote(signal()));
+    assert.equal(result.timeline, 3);
+    await b.server.start({ role: 'follower', peer: a.peer }, signal());
+    await until(b, 'streams timeline 3', (one) => one.receiver.streaming);
+    await timed('term row', () => a.server.writeTermRow(parseTerm(3), 'node-a', signal()));
+    await until(b, 'is on timeline 3', (one) => one.timeline === 3);
+  });
+
+  test('a rewind that cannot reach its source fails, leaves a mark, and a clone heals it', async () => {
+    await b.server.stop('fast', signal());
+    const nowhere = { ...a.peer, port: await freePort() };
+    await assert.rejects(b.server.rewind(nowhere, signal()), RewindFailed);
+    assert.deepEqual(await b.server.inspect(signal()), { kind: 'unfinished', what: 'rewind' });
+    await b.server.clone(a.peer, signal());
+    assert.equal((await b.server.inspect(signal())).kind, 'data');
+    await b.server.start({ role: 'follower', peer: a.peer }, signal());
+    await until(b, 'streams', (one) => one.receiver.streaming);
+  });
+
+  test('a server that cannot start says why', async () => {
+    await b.server.stop('fast', signal());
+    const blocker = createServer();
+    await new Promise<void>((resolve) => blocker.listen(b.peer.port, '127.0.0.1', resolve));
+    await assert.rejects(
+      b.server.start({ role: 'follower', peer: a.peer }, signal()),
+      /could not create any TCP|Address already/,
+    );
+    await new Promise((resolve) => blocker.close(resolve));
+    writeFileSync(join(b.dataDir, 'postgresql.conf'), 'nonsense = 1\n', { flag: 'a' });
+    await assert.rejects(b.server.start({ role: 'follower', peer: a.peer }, signal()), /nonsense/);
+  });
+});
