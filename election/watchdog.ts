@@ -42,8 +42,7 @@ class ProcessWatchdog implements Watchdog {
   readonly #argument: string;
   #child: ChildProcess | null = null;
   #line = 'null';
-  /** A line is on its way; only the newest of those that come meanwhile is sent after it. */
-  #writing = false;
+  #sent = 'null';
   #closing = false;
   #restart: NodeJS.Timeout | undefined;
 
@@ -92,8 +91,9 @@ class ProcessWatchdog implements Watchdog {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     this.#child = child;
-    this.#writing = false;
+    this.#sent = 'null';
     child.stdin.on('error', () => undefined);
+    child.stdin.on('drain', () => this.#write());
     createInterface({ input: child.stdout }).on('line', (line) => this.#onReport(line));
     let ended = false;
     const onEnd = () => {
@@ -109,16 +109,16 @@ class ProcessWatchdog implements Watchdog {
     this.#write();
   }
 
+  /**
+   * Into the pipe before this returns, unless the watchdog has not read for so long that the pipe is full: then only
+   * the newest line is kept for later. The times are absolute, so lateness prolongs nothing.
+   */
   #write(): void {
-    const child = this.#child;
-    if (child === null || child.stdin === null || this.#writing || this.#closing) return;
-    const line = this.#line;
-    this.#writing = true;
-    child.stdin.write(`${line}\n`, () => {
-      if (this.#child !== child) return;
-      this.#writing = false;
-      if (this.#line !== line) this.#write();
-    });
+    const stdin = this.#child?.stdin;
+    if (stdin === null || stdin === undefined || this.#closing || this.#sent === this.#line) return;
+    if (stdin.writableLength > 0) return;
+    this.#sent = this.#line;
+    stdin.write(`${this.#line}\n`, () => this.#write());
   }
 
   #onReport(line: string): void {

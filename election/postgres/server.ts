@@ -202,8 +202,11 @@ class LocalPostgres implements PostgresServer {
     const context = this.#context;
     await context.writeFixedFiles();
     await context.writeSettings();
-    // A lock file of a server that is proven gone: its pid may be another process's by now, which would stop the start.
-    await rm(join(context.layout.dataDir, 'postmaster.pid'), { force: true });
+    // Lock files of a server that is proven gone: their pid may be another process's by now, which would stop the start.
+    const socket = join(context.layout.socketDir, `.s.PGSQL.${context.options.agent.listen.port}`);
+    for (const file of [join(context.layout.dataDir, 'postmaster.pid'), socket, `${socket}.lock`]) {
+      await rm(file, { force: true });
+    }
     context.postmaster.spawn(context.binDir, context.serverArguments(), onExit);
     try {
       await this.#waitUntilReady(signal);
