@@ -47,7 +47,9 @@ export async function serveConsole(
     for (;;) {
       const message = await reader.message(MAX_MESSAGE);
       if (message.type === 'X') break;
+      socket.cork();
       session.handle(message);
+      socket.uncork();
       if (socket.writableNeedDrain) await socketEvent(socket, 'drain', options.signal);
     }
   } catch (error) {

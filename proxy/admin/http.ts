@@ -125,10 +125,9 @@ async function get(path: string, response: ServerResponse, options: HttpOptions)
   }
 }
 
-const POSTS: ReadonlyMap<
-  string,
-  (actions: ClusterActions, body: Readonly<Record<string, unknown>>) => Promise<object>
-> = new Map([
+type Action = (actions: ClusterActions, body: Readonly<Record<string, unknown>>) => Promise<object>;
+
+const POSTS: ReadonlyMap<string, Action> = new Map<string, Action>([
   ['/switchover', (actions, body) => actions.switchover(nodeField(body, 'to'))],
   ['/failover', (actions) => actions.failover()],
   ['/drill/crash', (actions, body) => actions.crash(nodeField(body, 'node'))],

@@ -30,6 +30,9 @@ const processSecret = randomBytes(32);
  * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP
  */
 export async function acceptClient(socket: Socket, options: AcceptOptions): Promise<AcceptOutcome> {
+  // Answers are small and somebody waits for each: never hold one back to fill a packet.
+  socket.setNoDelay(true);
+  socket.setKeepAlive(true, 30_000);
   using limit = timeLimit(options.signal, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, () => new AuthenticationTimeout());
   const connection: Connection = { socket, reader: new HandshakeReader(socket, limit.signal), encrypted: false };
   try {

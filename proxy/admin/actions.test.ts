@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { createServer, type Server } from 'node:http';
+import { after, before, describe, test } from 'node:test';
+import type { Term } from '../../common/lsn.ts';
+import { keysOf } from '../../election/store/keys.ts';
+import { createMemoryStore } from '../../election/store/memory.ts';
+import { encodeRecord, historyRecord, type SyncRecord, syncRecord } from '../../election/store/records.ts';
+import { exampleStatus, member } from '../../test/support/proxy-status.ts';
+import { createClusterActions, noSuccessor } from './actions.ts';
+
+const keys = keysOf('main');
+const call = { deadlineMs: 100 };
+
+function sync(changes: Partial<SyncRecord> = {}): SyncRecord {
+  return { term: 7n as Term, leader: 'node1', members: ['node2'], k: 1, ...changes };
+}
+
+describe('what an operator asks of the cluster', () => {
+  const seen: string[] = [];
+  let agent: Server;
+  let apiUrl = '';
+  let agentAnswers = 200;
+  const store = createMemoryStore(() => performance.now());
+
+  before(async () => {
+    agent = createServer((request, response) => {
+      seen.push(`${request.method} ${request.url} ${request.headers.authorization}`);
+      response.writeHead(agentAnswers).end('because');
+    });
+    await new Promise<void>((resolve) => agent.listen(0, '127.0.0.1', resolve));
+    apiUrl = `http://127.0.0.1:${(agent.address() as { port: number }).port}`;
+  });
+  after(() => agent.close());
+
+  function actions() {
+    const { view } = exampleStatus();
+    const members = new Map([...view.members, ['node1', member('node1', 5001, { apiUrl })] as const]);
+    return createClusterActions({ store, cluster: 'main', view: () => ({ ...view, members }), apiToken: 'secret' });
+  }
+
+  async function put(key: string, value: string): Promise<void> {
+    await store.transact({ compare: [], then: [{ type: 'put', key, value }] }, call);
+  }
+
+  test('a switchover is put down once, and refused while another is under way', async () => {
+    const done = await actions().switchover('node2');
+    assert.deepEqual([done.from, done.to, done.term], ['node1', 'node2', 7]);
+    const kept = (await store.readAll(keys.switchover, call)).keys.get(keys.switchover);
+    assert.equal(JSON.parse(kept?.value ?? '{}').to, 'node2');
+    await assert.rejects(actions().switchover(null), { status: 409, message: /another switchover/ });
+    await assert.rejects(actions().switchover('node9'), { status: 404, message: /node1, node2/ });
+    await assert.rejects(actions().switchover('node1'), { status: 409, message: /leader already/ });
+  });
+
+  test('a crash of the leader is refused while nobody could take over', async () => {
+    await assert.rejects(actions().crash(null), { status: 409, message: /no durability record/ });
+    await put(keys.sync, encodeRecord(syncRecord, sync({ members: [], k: 0 })));
+    await assert.rejects(actions().crash(null), { status: 409, message: /no synchronous follower/ });
+    assert.deepEqual(seen, []);
+  });
+
+  test('the agent is asked with the token, and its refusal is passed on', async () => {
+    await put(keys.sync, encodeRecord(syncRecord, sync()));
+    assert.deepEqual(await actions().crash(null), { node: 'node1', term: 7, postgresPid: 5002 });
+    assert.deepEqual(await actions().failover(), { node: 'node1', term: 7 });
+    assert.deepEqual(seen, ['POST /crash Bearer secret', 'POST /failover Bearer secret']);
+    agentAnswers = 409;
+    await assert.rejects(actions().failover(), { status: 409, message: /node1 answered 409: because/ });
+    // Nobody listens where node2's agent is said to be.
+    await assert.rejects(actions().crash('node2'), { status: 502, message: /agent of node2/ });
+  });
+
+  test('the history is given newest term first', async () => {
+    for (const term of [1n, 2n, 10n]) {
+      const record = {
+        term: term as Term,
+        leader: 'node1',
+        previousLeader: null,
+        reason: 'failover',
+        timeline: Number(term),
+        nextXid: null,
+        at: '2026-01-01T00:00:00Z',
+        detail: null,
+      } as const;
+      await put(keys.history(term), encodeRecord(historyRecord, record));
+    }
+    assert.deepEqual(
+      (await actions().history()).map((entry) => entry.term),
+      ['10', '2', '1'],
+    );
+  });
+});
+
+test('a successor needs as many streaming members as pledges would be needed', () => {
+  const { view } = exampleStatus();
+  assert.equal(noSuccessor(sync(), view), null);
+  assert.match(noSuccessor(sync({ members: ['node2', 'node3'] }), view) ?? '', /1 of node2, node3 stream.*2 must/);
+  assert.equal(noSuccessor(sync({ members: ['node2', 'node3'], k: 2 }), view), null);
+});

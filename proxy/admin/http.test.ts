@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict';
+import { createServer, request as httpRequest } from 'node:http';
+import { after, before, describe, test } from 'node:test';
+import { pino } from 'pino';
+import { exampleProviders, exampleStatus } from '../../test/support/proxy-status.ts';
+import { ActionRefused, type ClusterActions } from './actions.ts';
+import { refuseChange } from './guard.ts';
+import { type HttpApi, startHttp } from './http.ts';
+import { createProxyMetrics } from './metrics.ts';
+
+const asked: unknown[] = [];
+const actions: ClusterActions = {
+  switchover: async (to) => {
+    asked.push(['switchover', to]);
+    return { id: 'x', from: 'node1', to, term: 7 };
+  },
+  failover: async () => {
+    throw new ActionRefused(409, 'nobody could take over');
+  },
+  crash: async (node) => {
+    asked.push(['crash', node]);
+    return { node: node ?? 'node1', term: 7, postgresPid: 1 };
+  },
+  history: async () => [],
+};
+
+describe('the HTTP API', () => {
+  let api: HttpApi;
+  let guarded: HttpApi;
+  let draining = false;
+  const options = {
+    host: '127.0.0.1',
+    port: 0,
+    providers: exampleProviders(() => exampleStatus({ draining })),
+    metrics: createProxyMetrics(),
+    actions,
+    apiToken: null,
+    logger: pino({ level: 'silent' }),
+  };
+  before(async () => {
+    api = await startHttp(options);
+    guarded = await startHttp({ ...options, apiToken: 'token' });
+  });
+  after(() => Promise.all([api.close(), guarded.close()]));
+
+  async function post(url: string, body?: string, headers: Record<string, string> = {}) {
+    const response = await fetch(url, { method: 'POST', headers, ...(body === undefined ? {} : { body }) });
+    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+  }
+
+  test('answers what is asked', async () => {
+    for (const [path, type] of [
+      ['/', 'text/html'],
+      ['/healthz', 'application/json'],
+      ['/readyz', 'application/json'],
+      ['/metrics', 'text/plain'],
+      ['/status', 'application/json'],
+      ['/history', 'application/json'],
+    ] as const) {
+      const response = await fetch(api.url + path);
+      assert.equal(response.status, 200, path);
+      assert.ok(response.headers.get('content-type')?.startsWith(type), path);
+      await response.text();
+    }
+    assert.equal((await fetch(`${api.url}/nothing`)).status, 404);
+    assert.equal((await fetch(`${api.url}/failover`)).status, 405);
+    assert.equal((await fetch(`${api.url}/status`, { method: 'DELETE' })).status, 405);
+  });
+
+  test('is not ready while it drains, and says why', async () => {
+    draining = true;
+    const response = await fetch(`${api.url}/readyz`);
+    assert.equal(response.status, 503);
+    assert.deepEqual(await response.json(), { status: 'not ready', reason: 'the proxy is stopping' });
+    draining = false;
+  });
+
+  test('passes an operator’s requests on, and refusals back', async () => {
+    asked.length = 0;
+    assert.equal((await post(`${api.url}/switchover`)).status, 202);
+    assert.equal((await post(`${api.url}/switchover`, '{"to":"node2"}')).status, 202);
+    assert.equal((await post(`${api.url}/drill/crash`, '{"node":"node3"}')).body['node'], 'node3');
+    assert.deepEqual(asked, [
+      ['switchover', null],
+      ['switchover', 'node2'],
+      ['crash', 'node3'],
+    ]);
+    assert.deepEqual(await post(`${api.url}/failover`), { status: 409, body: { error: 'nobody could take over' } });
+    assert.equal((await post(`${api.url}/switchover`, '{"to":1}')).status, 400);
+    assert.equal((await post(`${api.url}/switchover`, 'nonsense')).status, 400);
+    assert.equal((await post(`${api.url}/switchover`, `{"x":"${'y'.repeat(20_000)}"}`)).status, 400);
+  });
+
+  test('with a token, nothing changes without it', async () => {
+    const headers = { authorization: 'Bearer token' };
+    assert.equal((await post(`${guarded.url}/switchover`)).status, 401);
+    assert.equal((await post(`${guarded.url}/switchover`, '', { authorization: 'Bearer tokem' })).status, 401);
+    assert.equal((await post(`${guarded.url}/switchover`, '', headers)).status, 202);
+  });
+
+  test('a web page of another origin cannot change anything, not even under a name that leads here', async () => {
+    const host = `127.0.0.1:${api.port}`;
+    assert.equal(await statusOf({ host, origin: 'http://evil.example' }), 403);
+    assert.equal(await statusOf({ host, 'sec-fetch-site': 'cross-site' }), 403);
+    assert.equal(await statusOf({ host: `evil.example:${api.port}`, origin: `http://evil.example:${api.port}` }), 403);
+    assert.equal(await statusOf({ host, origin: `http://${host}` }), 202);
+    assert.equal(await statusOf({ host: `localhost:${api.port}` }), 202);
+  });
+
+  function statusOf(headers: Record<string, string>): Promise<number | undefined> {
+    return new Promise((resolve, reject) => {
+      const sent = httpRequest({ port: api.port, host: '127.0.0.1', path: '/switchover', method: 'POST', headers });
+      sent.on('response', (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      });
+      sent.on('error', reject);
+      sent.end();
+    });
+  }
+
+  test('without a token only this machine may change anything', () => {
+    const headers = { host: '10.0.0.1:6480' };
+    const open = { apiToken: null, hostNames: [] };
+    assert.equal(refuseChange({ headers, remoteAddress: '10.0.0.2' }, open)?.status, 403);
+    assert.equal(refuseChange({ headers, remoteAddress: '::ffff:127.0.0.1' }, open), null);
+    assert.equal(refuseChange({ headers: { host: 'proxy.example' }, remoteAddress: '::1' }, open)?.status, 403);
+    const named = { apiToken: null, hostNames: ['proxy.example'] };
+    assert.equal(refuseChange({ headers: { host: 'proxy.example' }, remoteAddress: '::1' }, named), null);
+    assert.equal(refuseChange({ headers: {}, remoteAddress: '::1' }, open)?.status, 403);
+  });
+
+  test('a port in use is named, with the setting', async () => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const { port } = other.address() as { port: number };
+    await assert.rejects(startHttp({ ...options, port }), {
+      code: 'PORT_IN_USE',
+      message: new RegExp(`127.0.0.1:${port} is in use.*proxy.http.port`),
+    });
+    other.close();
+  });
+
+  test('the page’s policy allows its own style and script', async () => {
+    const response = await fetch(api.url);
+    const policy = response.headers.get('content-security-policy') ?? '';
+    const html = await response.text();
+    const { createHash } = await import('node:crypto');
+    for (const tag of ['style', 'script']) {
+      const text = new RegExp(`<${tag}>(.*?)</${tag}>`, 's').exec(html)?.[1] ?? '';
+      assert.ok(policy.includes(`${tag}-src 'sha256-${createHash('sha256').update(text).digest('base64')}'`), tag);
+      if (tag === 'script') assert.doesNotThrow(() => new Function(text));
+    }
+    assert.doesNotMatch(html, /(src|href)="https?:/);
+  });
+});

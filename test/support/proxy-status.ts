@@ -1,0 +1,146 @@
+import { type Lsn, parseLsn, type Term } from '../../common/lsn.ts';
+import type { MemberRecord } from '../../election/store/records.ts';
+import type { AdminProviders, ProxyStatus } from '../../proxy/admin/types.ts';
+import type { NodeFreshness } from '../../replication-monitor/types.ts';
+
+/** A cluster of three as a proxy sees it: node1 leads term 7, node2 follows 300 ms behind, node3's agent is gone. */
+export function exampleStatus(changes: Partial<ProxyStatus> = {}): ProxyStatus {
+  return {
+    proxyId: 'proxy1',
+    cluster: 'main',
+    view: {
+      route: { term: 7n as Term, leader: 'node1', address: address(5001), hold: false, seq: 12, nextXid: '900' },
+      members: new Map([
+        ['node1', member('node1', 5001, { state: 'LEADER_OPEN' })],
+        ['node2', member('node2', 5002, { streaming: true })],
+      ]),
+      proxies: new Map([
+        [
+          'proxy2',
+          { id: 'proxy2', address: address(6433), httpUrl: 'http://x:1', appliedSeq: 12, heldWrites: 3, inFlight: 4 },
+        ],
+        [
+          'proxy1',
+          { id: 'proxy1', address: address(6432), httpUrl: 'http://x:2', appliedSeq: 12, heldWrites: 9, inFlight: 9 },
+        ],
+      ]),
+      confirmedAtMs: 99_800,
+    },
+    freshness: {
+      term: 7n as Term,
+      leader: 'node1',
+      takenAtMs: 100_000,
+      nodes: new Map([
+        ['node1', freshness('node1', 5001, { role: 'leader', freshAsOfMs: Infinity, lagBytes: 0n })],
+        [
+          'node2',
+          freshness('node2', 5002, { freshAsOfMs: 99_700, lagBytes: 2048n, replayedLsn: parseLsn('0/3000100') }),
+        ],
+        [
+          'node3',
+          freshness('node3', 5003, {
+            usable: false,
+            freshAsOfMs: -Infinity,
+            lagBytes: null,
+            timeline: 0,
+            problem: 'connection refused',
+          }),
+        ],
+      ]),
+    },
+    leader: { term: 7n as Term, node: 'node1', host: '127.0.0.1', port: 5001, seq: 12 },
+    nowMs: 100_000,
+    heldWrites: 2,
+    heldSinceMs: 99_500,
+    inFlight: 1,
+    clients: 5,
+    maxClients: 100,
+    classifier: { hits: 90, misses: 10, entries: 8, parseMs: 1.5 },
+    draining: false,
+    ...changes,
+  };
+}
+
+export function exampleProviders(status: () => ProxyStatus = () => exampleStatus()): AdminProviders {
+  return {
+    status,
+    pools: () => [
+      {
+        database: 'app',
+        user: 'app',
+        node: 'node2',
+        role: 'follower',
+        cl_active: 2,
+        cl_waiting: 1,
+        sv_active: 2,
+        sv_idle: 3,
+        sv_login: 0,
+        sv_pinned: 0,
+        maxwait_ms: 12.34,
+        pool_size: 20,
+      },
+    ],
+    clients: () => [
+      {
+        id: 4,
+        user: 'app',
+        database: 'app',
+        state: 'held',
+        addr: '127.0.0.1',
+        port: 50_000,
+        application_name: 'тест',
+        connect_time: '2026-01-01T00:00:00.000Z',
+        request_time: null,
+        wait_ms: 500,
+        node: null,
+        pins: ['listen', 'advisory-lock'],
+        prepared_statements: 2,
+        tls: true,
+      },
+    ],
+  };
+}
+
+export function member(node: string, port: number, changes: Partial<MemberRecord> = {}): MemberRecord {
+  return {
+    node,
+    address: address(port),
+    apiUrl: `http://127.0.0.1:${port + 1000}`,
+    state: 'FOLLOWER',
+    term: 7n as Term,
+    timeline: 3,
+    flushedLsn: parseLsn('0/3000000'),
+    replayedLsn: parseLsn('0/3000000'),
+    streaming: false,
+    systemId: '1',
+    postgresVersion: '15.1',
+    postgresPid: port + 1,
+    agentPid: port + 2,
+    priority: 50,
+    noFailover: false,
+    note: null,
+    ...changes,
+  };
+}
+
+function freshness(node: string, port: number, changes: Partial<NodeFreshness>): NodeFreshness {
+  return {
+    node,
+    ...address(port),
+    role: 'follower',
+    freshAsOfMs: 0,
+    usable: true,
+    streaming: true,
+    timeline: 3,
+    flushedLsn: parseLsn('0/3000200'),
+    replayedLsn: 0n as Lsn,
+    lagBytes: 0n,
+    problem: null,
+    probeMs: 1,
+    ...changes,
+  };
+}
+
+function address(port: number): { host: string; port: number } {
+  return { host: '127.0.0.1', port };
+}
