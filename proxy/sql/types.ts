@@ -31,7 +31,11 @@ export type PinReason =
   | 'session-state'
   | 'two-phase';
 
-/** One statement of the text. `start`/`end` are byte offsets into the UTF-8 text. */
+/**
+ * One statement of the text. `start`/`end` are byte offsets into the text that was given, without the semicolon; so are
+ * the `bodyStart`/`bodyEnd` below. Where one entry stands for many texts (those of plain reads and writes, whose
+ * literals are not in the cache's key) both are -1.
+ */
 export type StatementInfo = { readonly start: number; readonly end: number } & StatementDetail;
 
 export type StatementDetail =
@@ -94,6 +98,12 @@ export interface VolatilityCatalog {
    * `unknown` when the catalog has not been read yet or does not have it: treated as volatile.
    */
   volatilityOf(schema: string | null, name: string): 'immutable' | 'stable' | 'volatile' | 'unknown';
+  /**
+   * Whether something that is not written as a call reaches a volatile function: an operator of that name, a cast to that
+   * type, a view (or a table with row security) of that name, or an attribute `x.name` that is in truth the
+   * call `name(x)`. False where nothing is known: then the follower's refusal (25006) is the safety net.
+   */
+  isVolatile(kind: 'operator' | 'type' | 'relation' | 'attribute', schema: string | null, name: string): boolean;
   /** Grows when the content changed: classifications made with an older one are stale. */
   readonly version: number;
 }

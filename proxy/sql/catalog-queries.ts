@@ -1,0 +1,80 @@
+/**
+ * What the proxy reads of a database's catalog, by one connection to the leader. PostgreSQL 15 to 18; pg_proc, pg_rewrite
+ * and the rest: https://www.postgresql.org/docs/current/catalogs.html
+ */
+
+/** Changes whenever a row of what CATALOG_SQL reads does. Objects below 16384 came with initdb. */
+export const FINGERPRINT_SQL = `
+SELECT pg_catalog.md5(pg_catalog.string_agg(line, ',' ORDER BY line)) FROM (
+  SELECT 'p' || oid || ':' || xmin AS line FROM pg_catalog.pg_proc WHERE oid >= 16384
+  UNION ALL SELECT 'o' || oid || ':' || xmin FROM pg_catalog.pg_operator WHERE oid >= 16384
+  UNION ALL SELECT 'c' || oid || ':' || xmin FROM pg_catalog.pg_cast WHERE oid >= 16384
+  UNION ALL SELECT 'r' || oid || ':' || xmin FROM pg_catalog.pg_rewrite WHERE oid >= 16384
+  UNION ALL SELECT 'l' || oid || ':' || xmin FROM pg_catalog.pg_policy
+  UNION ALL SELECT 'n' || oid || ':' || xmin FROM pg_catalog.pg_namespace
+  UNION ALL SELECT 'v' || oid || ':' || xmin FROM pg_catalog.pg_class WHERE oid >= 16384 AND relkind IN ('v', 'r', 'p')
+) AS lines`;
+
+/** Built-in functions that views and policies may call and that pg_depend does not tell, because they are pinned. */
+const LEADER_CALL =
+  '\\m(nextval|setval|currval|lastval|set_config|setseed|pg_notify|txid_current|pg_current_xact_id|pg_export_snapshot|pg_current_wal_\\w+|pg_(try_)?advisory_\\w+|lo_\\w+|query_to_xml\\w*|cursor_to_xml\\w*|dblink\\w*)\\s*\\(';
+
+/**
+ * Rows (kind, schema, name, volatility):
+ * `function`, every function by its strongest overload, an aggregate by what it calls; and whatever reaches a volatile one of
+ * the user's without a call being seen: `operator`, `type` (a cast to it), `attribute` (a function of one row, `x.name`),
+ * `relation` (a view by its definition, a table by its policies, and views on these).
+ */
+export const CATALOG_SQL = `
+WITH RECURSIVE called AS (
+  SELECT p.oid, p.pronamespace, p.proname, p.pronargs, p.proargtypes,
+         CASE WHEN p.provolatile = 'v' OR EXISTS (
+                SELECT FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc s
+                  ON s.oid IN (a.aggtransfn, a.aggfinalfn, a.aggmtransfn, a.aggmfinalfn, a.aggcombinefn)
+                WHERE p.prokind = 'a' AND p.oid >= 16384 AND a.aggfnoid = p.oid AND s.provolatile = 'v')
+              THEN 2 WHEN p.provolatile = 's' THEN 1 ELSE 0 END AS strength
+  FROM pg_catalog.pg_proc p
+), volatile_user AS (
+  SELECT * FROM called WHERE strength = 2 AND oid >= 16384
+), volatile_operator AS (
+  SELECT o.oid, o.oprname, o.oprnamespace FROM pg_catalog.pg_operator o JOIN volatile_user v ON v.oid = o.oprcode
+), reaching AS (
+  SELECT r.ev_class AS oid FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d
+    ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+   WHERE r.rulename = '_RETURN' AND (
+         (d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid IN (SELECT oid FROM volatile_user))
+      OR (d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND d.refobjid IN (SELECT oid FROM volatile_operator)))
+  UNION
+  SELECT c.oid FROM pg_catalog.pg_class c
+   WHERE c.relkind = 'v' AND c.oid >= 16384 AND pg_catalog.pg_get_viewdef(c.oid) ~ '${LEADER_CALL}'
+  UNION
+  SELECT l.polrelid FROM pg_catalog.pg_policy l
+   WHERE pg_catalog.pg_get_expr(l.polqual, l.polrelid) ~ '${LEADER_CALL}' OR EXISTS (
+         SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+            AND d.objid = l.oid AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+            AND d.refobjid IN (SELECT oid FROM volatile_user))
+), relations AS (
+  SELECT oid FROM reaching
+  UNION
+  SELECT r.ev_class FROM relations t
+    JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = t.oid
+                               AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+    JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid AND r.rulename = '_RETURN'
+)
+SELECT 'function', n.nspname, c.proname, pg_catalog.substr('isv', pg_catalog.max(c.strength) + 1, 1)
+  FROM called c JOIN pg_catalog.pg_namespace n ON n.oid = c.pronamespace GROUP BY n.nspname, c.proname
+UNION ALL
+SELECT DISTINCT 'operator', n.nspname, o.oprname, 'v'
+  FROM volatile_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+UNION ALL
+SELECT DISTINCT 'type', n.nspname, t.typname, 'v'
+  FROM pg_catalog.pg_cast k JOIN volatile_user v ON v.oid = k.castfunc
+  JOIN pg_catalog.pg_type t ON t.oid = k.casttarget JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+UNION ALL
+SELECT DISTINCT 'attribute', n.nspname, v.proname, 'v'
+  FROM volatile_user v JOIN pg_catalog.pg_namespace n ON n.oid = v.pronamespace
+  JOIN pg_catalog.pg_type t ON t.oid = v.proargtypes[0]
+ WHERE v.pronargs >= 1 AND t.typtype IN ('c', 'p')
+UNION ALL
+SELECT DISTINCT 'relation', n.nspname, c.relname, 'v'
+  FROM relations r JOIN pg_catalog.pg_class c ON c.oid = r.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`;
