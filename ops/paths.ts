@@ -13,7 +13,7 @@ export const isCheckout = extension === 'ts';
 export const packageRoot = existsSync(join(here, '..', 'package.json')) ? dirname(here) : dirname(dirname(here));
 
 export const cliFile = join(here, `cli.${extension}`);
-export const leashFile = join(here, 'local', `leash.${extension}`);
+export const leashFile = join(here, 'local', `leash-main.${extension}`);
 
 export function packageVersion(): string {
   return (JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string }).version;

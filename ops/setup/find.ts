@@ -24,6 +24,7 @@ const PROGRAMS = ['postgres', 'initdb', 'pg_basebackup', 'pg_rewind', 'pg_contro
 export async function findPostgres(
   env: NodeJS.ProcessEnv,
   folders: readonly string[] = usualFolders(),
+  major: number | null = null,
 ): Promise<{ readonly install: PostgresInstall | null; readonly problems: readonly string[] }> {
   const problems: string[] = [];
   const named = env['LEASEHOLD_PG_BIN'];
@@ -31,8 +32,12 @@ export async function findPostgres(
   const candidates = named === undefined ? [...pathFolders(env, 'postgres'), ...folders] : [named];
   for (const binDir of new Set(candidates)) {
     const install = await probePostgres(binDir, libDir);
-    if (typeof install !== 'string') return { install, problems };
-    if (named !== undefined || existsSync(join(binDir, 'postgres'))) problems.push(install);
+    if (typeof install !== 'string') {
+      if (major === null || Number.parseInt(install.version, 10) === major) return { install, problems };
+      problems.push(`${binDir} is PostgreSQL ${install.version}; the data need ${major}`);
+    } else if (named !== undefined || existsSync(join(binDir, 'postgres'))) {
+      problems.push(install);
+    }
   }
   return { install: null, problems };
 }

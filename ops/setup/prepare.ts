@@ -11,6 +11,8 @@ export interface PrepareOptions {
   readonly env: NodeJS.ProcessEnv;
   /** Who runs PostgreSQL; null: this process's own user. Must be able to read the programs. */
   readonly osUser: OsUser | null;
+  /** The major version that existing data need; null: any. */
+  readonly major: number | null;
   readonly report: (line: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -27,17 +29,20 @@ export interface Programs {
 export async function preparePrograms(options: PrepareOptions): Promise<Programs> {
   const ignoreSystem = options.env['LEASEHOLD_IGNORE_SYSTEM'] === '1';
   const system = ignoreSystem ? { PATH: '' } : options.env;
-  const { install, problems } = await findPostgres(system, ignoreSystem ? [] : usualFolders());
+  const { install, problems } = await findPostgres(system, ignoreSystem ? [] : usualFolders(), options.major);
   let postgres = install;
   let etcd = await findEtcd(system);
   if (postgres !== null && etcd !== null) return { postgres, etcd };
 
   const cache = cacheFolder(options);
-  postgres ??= await cachedPostgres(cache);
+  postgres ??= await cachedPostgres(cache, options.major);
   etcd ??= await cachedEtcd(cache);
+  if (postgres === null && options.major !== null && existsSync(treeOf(join(cache, 'postgresql')))) {
+    throw new LeaseholdError('SETUP', wrongMajor(options.major, problems));
+  }
   if (postgres === null) await fetch('postgresql', cache, problems, options);
   if (etcd === null) await fetch('etcd', cache, [], options);
-  postgres ??= await cachedPostgres(cache);
+  postgres ??= await cachedPostgres(cache, options.major);
   etcd ??= await cachedEtcd(cache);
   if (postgres === null || etcd === null) {
     const what = postgres === null ? 'PostgreSQL' : 'etcd';
@@ -83,12 +88,17 @@ function instruction(what: string): string {
   ].join('\n');
 }
 
-async function cachedPostgres(cache: string): Promise<PostgresInstall | null> {
+function wrongMajor(major: number, problems: readonly string[]): string {
+  const found = problems.map((problem) => `\n  ${problem}`).join('');
+  return `the data here were made by PostgreSQL ${major}, which is not on this machine any more:${found}\nInstall it again, or begin anew in another folder with --dir`;
+}
+
+async function cachedPostgres(cache: string, major: number | null): Promise<PostgresInstall | null> {
   const tree = treeOf(join(cache, 'postgresql'));
   if (!existsSync(tree)) return null;
   const libraries = libraryPathOf(tree);
   const env = { PATH: '', ...(libraries === null ? {} : { LEASEHOLD_PG_LIB: libraries }) };
-  return (await findPostgres(env, usualFolders(tree))).install;
+  return (await findPostgres(env, usualFolders(tree), major)).install;
 }
 
 function cachedEtcd(cache: string): Promise<EtcdInstall | null> {

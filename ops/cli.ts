@@ -1,0 +1,165 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { DEFAULT_API, DEFAULT_DSN } from './commands/context.ts';
+import { EXIT, explain } from './commands/errors.ts';
+import { SETTINGS, TOPICS, UP_EXAMPLES } from './commands/help.ts';
+import { packageVersion } from './paths.ts';
+
+// The command line of Leasehold. Every command is a module of its own, loaded when it is called: an agent has no use
+// for the code of a drill.
+await main(process.argv);
+
+async function main(argv: readonly string[]): Promise<void> {
+  process.stdout.on('error', onClosedPipe);
+  try {
+    await buildProgram().parseAsync(argv);
+  } catch (error) {
+    const { text, exitCode } = explain(error);
+    if (text !== '') process.stderr.write(`${text}\n`);
+    process.exitCode = exitCode;
+  }
+}
+
+function buildProgram(): Command {
+  const program = new Command('leasehold')
+    .description('One connection string for a PostgreSQL cluster that survives its leader.')
+    .version(packageVersion(), '-V, --version')
+    .showHelpAfterError('(--help tells more)')
+    .showSuggestionAfterError()
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? EXIT.ok : EXIT.usage));
+  addUp(program);
+  addLooking(program);
+  addChanging(program);
+  addDaemons(program);
+  addConfig(program);
+  return program.addHelpText('after', TOPICS);
+}
+
+function addUp(program: Command): void {
+  program
+    .command('up')
+    .description('run a whole cluster on this machine: etcd, PostgreSQL nodes with their agents, a proxy')
+    .option('--dir <folder>', 'where its data, secrets and logs are; they survive a restart', '.leasehold')
+    .option('--nodes <n>', 'PostgreSQL nodes (default: those of the folder, else 3)', integer(1, 9))
+    .option('--proxies <n>', 'proxies, on consecutive ports', integer(1, 9), 1)
+    .option('--proxy-port <port>', 'where applications connect', integer(1, 65535), 6432)
+    .option('--http-port <port>', 'status page, API, metrics', integer(1, 65535), 6480)
+    .option('--ephemeral', 'in a temporary folder that is removed at the end', false)
+    .addOption(
+      new Option('--log <style>', 'the live log (default: pretty at a terminal, else json)').choices([
+        'pretty',
+        'json',
+      ]),
+    )
+    .addHelpText('after', UP_EXAMPLES)
+    .action(async (options) => {
+      const { runUp } = await import('./local/up.ts');
+      const { nodes = null, log = null, ...rest } = options;
+      process.exit(await runUp({ nodes, log, ...rest }));
+    });
+}
+
+function addLooking(program: Command): void {
+  withApi(program.command('status'))
+    .description('where every node stands: role, term, lag, freshness, held writes')
+    .option('--json', 'everything, for programs')
+    .addHelpText('after', '\nExamples:\n  leasehold status\n  leasehold status --json | jq .leader.node')
+    .action(async (options) => (await import('./commands/status.ts')).statusCommand(options));
+  withApi(program.command('monitor'))
+    .description('the same, live: a table on a terminal, else one line a sample')
+    .option('--interval <ms>', 'between two samples', integer(50, 3_600_000), 1000)
+    .option('--count <n>', 'samples (default: until Ctrl-C)', integer(1, 1_000_000_000))
+    .action(async (options) => (await import('./commands/monitor.ts')).monitorCommand(options));
+  withApi(program.command('history'))
+    .description('every change of the leader: when, from whom to whom, why')
+    .option('--last <n>', 'only the last ones', integer(1, 1_000_000))
+    .option('--json', 'for programs')
+    .action(async (options) => (await import('./commands/history.ts')).historyCommand(options));
+}
+
+function addChanging(program: Command): void {
+  withApi(program.command('switchover'))
+    .description('a planned change of the leader: writes are held for a moment, no client sees an error')
+    .option('--to <node>', 'which follower takes over (default: the one that is furthest)')
+    .option('--timeout <s>', 'how long to wait for it', integer(1, 3600), 60)
+    .addHelpText('after', '\nExamples:\n  leasehold switchover\n  leasehold switchover --to node2')
+    .action(async (options) => (await import('./commands/switchover.ts')).switchoverCommand(options));
+  withApi(program.command('failover'))
+    .description('make the leader give up its lease at once; for when a switchover is refused')
+    .option('--timeout <s>', 'how long to wait for the new leader', integer(1, 3600), 60)
+    .action(async (options) => (await import('./commands/switchover.ts')).failoverCommand(options));
+  const drill = program
+    .command('drill')
+    .description('break something on purpose, and measure what an application sees');
+  withApi(drill.command('crash'))
+    .description(
+      "kill the leader's PostgreSQL while a canary writes and reads; count every acknowledged write afterwards",
+    )
+    .option('--dsn <url>', `what the canary connects to (LEASEHOLD_DSN; default ${DEFAULT_DSN})`)
+    .option('--yes', 'do not ask')
+    .option('--timeout <s>', 'how long the old leader may take to come back', integer(1, 3600), 60)
+    .option('--json', 'the report for programs')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  leasehold drill crash\n  leasehold drill crash --yes --json | jq .writeStallMs',
+    )
+    .action(async (options) => {
+      process.exitCode = await (await import('./commands/drill.ts')).drillCrashCommand(options);
+      process.exit();
+    });
+}
+
+function addDaemons(program: Command): void {
+  withConfig(program.command('agent'))
+    .description('run the agent of one PostgreSQL server, which it starts, watches and stops')
+    .option('--node <name>', 'setting agent.node')
+    .option('--data-dir <folder>', 'setting agent.dataDir')
+    .option('--port <port>', 'setting agent.listen.port: of PostgreSQL', integer(1, 65535))
+    .addHelpText('after', `${SETTINGS}\nExample:\n  leasehold agent --config cluster.yaml --node node1`)
+    .action(async (options) => (await import('./commands/agent.ts')).agentCommand(options));
+  withConfig(program.command('proxy'))
+    .description('run a proxy: what applications connect to')
+    .option('--id <name>', 'setting proxy.id: unique in the cluster')
+    .option('--port <port>', 'setting proxy.listen.port', integer(0, 65535))
+    .option('--http-port <port>', 'setting proxy.http.port', integer(0, 65535))
+    .addHelpText('after', `${SETTINGS}\nExample:\n  leasehold proxy --config cluster.yaml --id proxy1`)
+    .action(async (options) => (await import('./commands/proxy.ts')).proxyCommand(options));
+}
+
+function addConfig(program: Command): void {
+  const config = program.command('config').description('look at the configuration');
+  withConfig(config.command('check'))
+    .description('say everything that is wrong with it, or print it as it is in force (without secrets)')
+    .addOption(new Option('--for <part>', 'check what this process needs, too').choices(['agent', 'proxy']))
+    .option('--json', 'for programs')
+    .addHelpText('after', `${SETTINGS}\nExample:\n  leasehold config check --config cluster.yaml --for agent`)
+    .action(async (options) => (await import('./commands/config-check.ts')).configCheckCommand(options));
+}
+
+function withApi(command: Command): Command {
+  return command
+    .option('--api <url>', `a proxy's HTTP API (LEASEHOLD_API; default ${DEFAULT_API})`)
+    .option('--config <file>', 'for cluster.apiToken; a local cluster of yours needs none');
+}
+
+function withConfig(command: Command): Command {
+  return command
+    .option('--config <file>', 'YAML file (LEASEHOLD_CONFIG)')
+    .option('--set <path=value>', 'one setting; may be repeated', collect, []);
+}
+
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}
+
+function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (Number.isInteger(value) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  };
+}
+
+/** `leasehold status | head -1` is no error. */
+function onClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE' && !process.argv.includes('up')) process.exit(EXIT.ok);
+}

@@ -1,0 +1,52 @@
+import { type ConfigPart, loadConfig } from '../../common/config/load.ts';
+import type { LeaseholdConfig } from '../../common/config/schema.ts';
+import { createLogger, type Logger } from '../../common/logger.ts';
+
+export interface DaemonOptions {
+  readonly config?: string;
+  readonly set?: readonly string[];
+}
+
+/** A process that outlives its orderly stop by this much is ended: its watchdog, or its peers, do the rest. */
+const STOP_LIMIT_MS = 25_000;
+/** Below `leasehold up`, whose death we noticed: nobody waits for an orderly end, and nothing may stay behind. */
+const ORPHAN_LIMIT_MS = 6000;
+
+/** `leasehold agent` and `leasehold proxy`: configuration, log, signals; then the process itself. */
+export async function runDaemon(
+  part: ConfigPart,
+  options: DaemonOptions,
+  flags: readonly { readonly path: string; readonly value: unknown; readonly flag: string }[],
+  run: (config: LeaseholdConfig, logger: Logger, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const { config, warnings } = loadConfig({
+    file: options.config,
+    sets: options.set ?? [],
+    flags: flags.filter(({ value }) => value !== undefined),
+    needs: [part],
+  });
+  const name = part === 'agent' ? (config.agent?.node ?? part) : config.proxy.id;
+  const logger = createLogger(name);
+  for (const warning of warnings) logger.warn({ event: 'config.warning' }, warning);
+  // Whoever read our log is gone: what matters here goes on without it.
+  process.stdout.on('error', () => {});
+  process.stderr.on('error', () => {});
+
+  const controller = new AbortController();
+  const stop = (limitMs: number, why: string) => {
+    if (controller.signal.aborted) return;
+    controller.abort(new Error(why));
+    setTimeout(() => {
+      logger.error({ event: 'stop.overdue', limitMs }, 'did not stop in time, ending at once');
+      process.exit(1);
+    }, limitMs).unref();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop(STOP_LIMIT_MS, signal));
+  if (process.channel !== undefined && process.channel !== null) {
+    process.on('disconnect', () => stop(ORPHAN_LIMIT_MS, 'the parent process is gone'));
+    process.channel.unref();
+  }
+  await run(config, logger, controller.signal);
+  // Whatever timer or socket is still open belongs to nobody now.
+  process.exit(0);
+}

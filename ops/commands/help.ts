@@ -1,0 +1,22 @@
+/** What `--help` says below the options. */
+export const UP_EXAMPLES = `
+Examples:
+  leasehold up                                   three nodes, one proxy on 127.0.0.1:6432
+  leasehold up --ephemeral --proxy-port 7432 --http-port 7480
+  leasehold up --dir /srv/pg --nodes 5 --proxies 2`;
+
+export const SETTINGS = `
+Settings come from flags, then the environment, then the file, then defaults. Every setting has a variable:
+  proxy.listen.port    LEASEHOLD_PROXY_LISTEN_PORT
+  service.password     LEASEHOLD_SERVICE_PASSWORD, or LEASEHOLD_SERVICE_PASSWORD_FILE for a file that holds it
+  cluster.etcd         LEASEHOLD_CLUSTER_ETCD=http://a:2379,http://b:2379`;
+
+export const TOPICS = `
+Try it:
+  leasehold up                      a cluster on this machine; ends with a connection string
+  leasehold status                  (in another terminal) where every node stands
+  leasehold drill crash             kill the leader and see what an application sees
+  leasehold switchover              move the leader without an error
+
+For real: one "leasehold agent" beside each PostgreSQL server, two or more "leasehold proxy", three etcd.
+Exit codes: 0 done, 1 failed, 2 wrong command or configuration.`;

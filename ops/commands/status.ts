@@ -1,0 +1,69 @@
+import type { ClusterStatus } from '../api-client.ts';
+import { formatBytes, formatMs, formatTable } from '../format/table.ts';
+import { type ApiOptions, openApi, print } from './context.ts';
+
+export async function statusCommand(options: ApiOptions & { readonly json?: boolean }): Promise<void> {
+  const api = openApi(options);
+  if (options.json) print(JSON.stringify(await api.rawStatus(), null, 2));
+  else print(statusText(await api.status()));
+}
+
+/** What `leasehold status` shows. */
+export function statusText(status: ClusterStatus): string {
+  const { leader, route } = status;
+  const writes =
+    route === null
+      ? 'no leader yet'
+      : route.hold || !status.writable
+        ? 'writes are HELD (no open leader)'
+        : 'writes are open';
+  const lines = [
+    `cluster ${status.cluster}   term ${status.term}   leader ${leader === null ? 'none' : `${leader.node} (${leader.address})`}   ${writes}`,
+    '',
+    nodeTable(status),
+  ];
+  const notes = status.nodes.filter((node) => node.note !== null).map((node) => `  ${node.node}: ${node.note}`);
+  if (notes.length > 0) lines.push('', ...notes);
+  lines.push('', proxyTable(status));
+  return lines.join('\n');
+}
+
+function nodeTable(status: ClusterStatus): string {
+  return formatTable(
+    [
+      'node',
+      'address',
+      'role',
+      'state',
+      'timeline',
+      'flushed',
+      'replayed',
+      'lag',
+      'freshness',
+      'reads',
+      'postgres',
+      'agent',
+    ],
+    status.nodes.map((node) => [
+      node.node,
+      node.address,
+      node.role,
+      node.state,
+      node.timeline,
+      node.flushedLsn,
+      node.replayedLsn,
+      node.lagBytes === null ? null : formatBytes(node.lagBytes),
+      node.freshnessMs === null ? null : formatMs(node.freshnessMs),
+      node.role === 'follower' ? (node.usable ? 'yes' : 'no') : null,
+      node.postgresPid,
+      node.agentPid,
+    ]),
+  );
+}
+
+function proxyTable(status: ClusterStatus): string {
+  return formatTable(
+    ['proxy', 'address', 'held writes', 'in flight'],
+    status.proxies.map((proxy) => [proxy.id, proxy.address, proxy.heldWrites, proxy.inFlight]),
+  );
+}
