@@ -149,7 +149,6 @@ describe('the HTTP API', () => {
     for (const tag of ['style', 'script']) {
       const text = new RegExp(`<${tag}>(.*?)</${tag}>`, 's').exec(html)?.[1] ?? '';
       assert.ok(policy.includes(`${tag}-src 'sha256-${createHash('sha256').update(text).digest('base64')}'`), tag);
-      if (tag === 'script') assert.doesNotThrow(() => new Function(text));
     }
     assert.doesNotMatch(html, /(src|href)="https?:/);
   });

@@ -252,6 +252,26 @@ describe('logging in through the proxy', {
     });
   });
 
+  test('a server that hangs or refuses is passed over, and what is asked at the same moment shares one question', async () => {
+    await using silent = await listen(() => {});
+    const source = createVerifierSource({
+      service: { user: 'service', password: 'service' },
+      servers: () => [silent.port, 1, server.port].map((port) => ({ host: '127.0.0.1', port })),
+      tls: false,
+      clock: monotonicClock,
+      logger: pino({ level: 'silent' }),
+      timeoutMs: 200,
+    });
+    const startedMs = performance.now();
+    const found = await Promise.all(Array.from({ length: 50 }, () => source.lookup('app', stopped.signal)));
+    assert.ok(found.every((verifier) => verifier?.iterations === 4096));
+    assert.ok(performance.now() - startedMs < 1500);
+    const services = `select count(*) from pg_stat_activity where application_name = 'leasehold verifiers'`;
+    assert.equal(await server.sql(services), '2', 'one connection of each source');
+    await source.close();
+    await assert.rejects(source.lookup('app', stopped.signal), { sqlState: '57P03' });
+  });
+
   test('while no server answers, users of the last minutes still log in to the proxy, others are told why', async () => {
     await server.stop();
     const known = await verifiers.lookup('app', stopped.signal);
