@@ -57,9 +57,9 @@ export async function detachReceiver(
   const gone = (state: ReceiverState) => state.receiver === null && receiverProcesses(context).length === 0;
   await poll(context, connection, gone, started, signal);
   await sleep(5, undefined, { signal });
-  await poll(context, connection, gone, started, signal);
   // Once this postmaster has streamed, the position is exact at once. Before, it is when local WAL is exhausted.
-  await poll(context, connection, (state) => state.received !== null || state.idle, started, signal);
+  const exact = (state: ReceiverState) => gone(state) && (state.received !== null || state.idle);
+  await poll(context, connection, exact, started, signal);
 }
 
 /** Ends a pause of replay that an interrupted detach left behind. */

@@ -166,14 +166,13 @@ class LocalPostgres implements PostgresServer {
   async sample(signal: AbortSignal): Promise<PostgresSample | null> {
     const pid = this.postmasterPid;
     if (pid === null) return null;
-    const bounded = AbortSignal.any([signal, AbortSignal.timeout(SAMPLE_MS)]);
     try {
       if (this.#sampler === null || this.#sampler.closed) {
-        this.#sampler = await this.#context.connect(bounded, SAMPLE_MS);
+        this.#sampler = await this.#context.connect(signal, SAMPLE_MS);
       }
       const { sample } = await this.#sampler.one<{ sample: RawSample }>(SAMPLE_SQL, [], {
         timeoutMs: SAMPLE_MS,
-        signal: bounded,
+        signal,
       });
       return this.postmasterPid === pid ? await toSample(sample, pid, this.#timelines) : null;
     } catch (error) {

@@ -297,8 +297,19 @@ describe('one PostgreSQL server under an agent', () => {
     await until(b, 'is on timeline 3', (one) => one.timeline === 3);
   });
 
-  test('a rewind that cannot reach its source fails, leaves a mark, and a clone heals it', async () => {
+  test('a rewind that is interrupted ends soon and leaves a mark', async () => {
     await b.server.stop('fast', signal());
+    const silent = createServer((socket) => socket.on('error', () => undefined));
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const { port } = silent.address() as { port: number };
+    const start = performance.now();
+    await assert.rejects(b.server.rewind({ ...a.peer, port }, AbortSignal.timeout(400)), { name: 'TimeoutError' });
+    assert.ok(performance.now() - start < 1500);
+    silent.close();
+    assert.deepEqual(await b.server.inspect(signal()), { kind: 'unfinished', what: 'rewind' });
+  });
+
+  test('a rewind that cannot reach its source fails, leaves a mark, and a clone heals it', async () => {
     const nowhere = { ...a.peer, port: await freePort() };
     await assert.rejects(b.server.rewind(nowhere, signal()), RewindFailed);
     assert.deepEqual(await b.server.inspect(signal()), { kind: 'unfinished', what: 'rewind' });
@@ -306,6 +317,27 @@ describe('one PostgreSQL server under an agent', () => {
     assert.equal((await b.server.inspect(signal())).kind, 'data');
     await b.server.start({ role: 'follower', peer: a.peer }, signal());
     await until(b, 'streams', (one) => one.receiver.streaming);
+  });
+
+  test('a follower whose replay is delayed detaches without waiting for the delay to pass for all that it received', async () => {
+    await b.server.stop('fast', signal());
+    const line = "recovery_min_apply_delay = '1s'\n";
+    writeFileSync(join(b.dataDir, 'postgresql.conf'), line, { flag: 'a' });
+    await b.server.start({ role: 'follower', peer: a.peer }, signal());
+    await until(b, 'streams', (one) => one.receiver.streaming);
+    await a.server.openToClients(true, signal());
+    const client = await connect(a, 'app', 'app', 'app');
+    for (let id = 5000; id < 5020; id++) {
+      await client.query('INSERT INTO t VALUES ($1)', [id]);
+      await sleep(50);
+    }
+    const leader = await until(a, 'sampled', () => true);
+    const start = performance.now();
+    await timed('follow(null) with a delay of 1 s', () => b.server.follow(null, signal()));
+    assert.ok(performance.now() - start < 1500);
+    const sample = await until(b, 'sampled', () => true);
+    assert.ok(sample.flushedLsn >= leader.flushedLsn && sample.replayedLsn < leader.flushedLsn);
+    await client.end();
   });
 
   test('a server that cannot start says why', async () => {
