@@ -1,3 +1,5 @@
+import type { ClusterView } from '../../election/core/cluster-view.ts';
+import type { StoreSnapshot } from '../../election/store/port.ts';
 import type { Network } from './network.ts';
 import type { SimPostgres } from './postgres.ts';
 import type { Random } from './random.ts';
@@ -11,6 +13,8 @@ export interface SimContext {
   readonly network: Network;
   readonly trace: Trace;
   postgres(node: string): SimPostgres;
+  /** The snapshot decoded; once for all nodes. */
+  view(snapshot: StoreSnapshot): ClusterView;
   /** An invariant is broken. Throws. */
   violation(invariant: string, what: string): never;
 }

@@ -1,4 +1,3 @@
-import { readClusterView } from '../../election/core/cluster-view.ts';
 import { initialState } from '../../election/core/step.ts';
 import type { AgentState } from '../../election/core/state.ts';
 import {
@@ -105,7 +104,7 @@ export class SimNode {
       this.client(),
       keysOf(CLUSTER).prefix,
       REFRESH_MS,
-      (snapshot) => this.#input({ type: 'cluster', view: readClusterView(CLUSTER, snapshot) }, life),
+      (snapshot) => this.#input({ type: 'cluster', view: this.#context.view(snapshot) }, life),
       () => this.#input({ type: 'store-unreachable' }, life),
     );
   }

@@ -1,12 +1,14 @@
+import { type ClusterView, readClusterView } from '../../election/core/cluster-view.ts';
 import { step as coreStep } from '../../election/core/step.ts';
 import type { Step } from '../../election/core/types.ts';
+import type { StoreSnapshot } from '../../election/store/port.ts';
 import { Checks } from './checks.ts';
 import { Clients } from './clients.ts';
 import { InvariantViolation, type SimContext } from './context.ts';
 import { SimEtcd } from './etcd.ts';
 import { Faults } from './faults.ts';
 import { Network } from './network.ts';
-import { SimNode } from './node.ts';
+import { CLUSTER, SimNode } from './node.ts';
 import type { SimPostgres } from './postgres.ts';
 import { SimProxy } from './proxy.ts';
 import { Random } from './random.ts';
@@ -56,6 +58,7 @@ export class World implements SimContext {
   readonly proxies: readonly SimProxy[];
   readonly checks: Checks;
   readonly clients: Clients;
+  readonly #views = new Map<number, ClusterView>();
 
   constructor(seed: number, options: RunOptions) {
     this.random = new Random(seed);
@@ -98,6 +101,15 @@ export class World implements SimContext {
     const found = this.nodes.get(node);
     if (found === undefined) throw new Error(`no node ${node}`);
     return found.postgres;
+  }
+
+  view(snapshot: StoreSnapshot): ClusterView {
+    const known = this.#views.get(snapshot.revision);
+    if (known !== undefined) return known;
+    const view = readClusterView(CLUSTER, snapshot);
+    if (this.#views.size > 50) this.#views.clear();
+    this.#views.set(snapshot.revision, view);
+    return view;
   }
 
   violation(invariant: string, what: string): never {
