@@ -112,7 +112,8 @@ export class ApiClient {
   }
 
   #unreachable(error: unknown, timedOut: boolean): LeaseholdError {
-    const cause = (error as { cause?: { code?: string } }).cause?.code;
+    const { cause: reason } = error as { cause?: { code?: string; message?: string } };
+    const cause = reason?.code ?? reason?.message;
     const what = timedOut
       ? `did not answer within ${this.#timeoutMs / 1000} s`
       : `cannot be reached${cause ? ` (${cause})` : ''}`;

@@ -4,6 +4,7 @@ import { basename, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LeaseholdError } from '../../common/errors.ts';
 import { ApiClient } from '../api-client.ts';
+import { EXIT, explain } from '../commands/errors.ts';
 import { painter, wantsColor } from '../format/events.ts';
 import { formatMs } from '../format/table.ts';
 import { postgresUser } from '../setup/os-user.ts';
@@ -113,8 +114,9 @@ async function serve(context: ServeContext): Promise<number> {
     await stop.requested;
   } catch (error) {
     if (!stop.signal.aborted) {
-      exitCode = 1;
-      process.stderr.write(`leasehold: ${error instanceof Error ? error.message : String(error)}\n`);
+      exitCode = EXIT.failed;
+      // An aborted wait only says that it was aborted; the reason is the signal's.
+      process.stderr.write(`${explain(failed.signal.aborted ? failed.signal.reason : error).text}\n`);
     }
   }
   const leader = await currentLeader(api);
