@@ -29,7 +29,7 @@ export function readyText({ proxies, status, programs, paint }: ReadyTextInputs)
     line('a shell', `${clientProgram('psql', programs)} postgres://app:app@127.0.0.1:${port}/app`),
     line('load', `export PGPASSWORD=app; ${pgbench} -i -s 10 app`),
     line('', `${pgbench} -c 16 -T 30 --max-tries=10 app`),
-    ...(leader?.postgresPid == null
+    ...(typeof leader?.postgresPid !== 'number'
       ? []
       : [line('kill the leader', `kill -9 ${leader.postgresPid}     # ${leader.node}'s postmaster`)]),
     line(

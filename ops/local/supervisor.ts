@@ -57,8 +57,12 @@ export class Supervisor {
 
   /** SIGTERM, and SIGKILL for what outlives the time. Resolves when all of them are gone, to the names of those killed. */
   async stop(names: readonly string[], timeoutMs: number, hurry: AbortSignal): Promise<string[]> {
-    const stopped = await Promise.all(names.map((name) => this.#children.get(name)?.stop(timeoutMs, hurry)));
-    return names.filter((_, index) => stopped[index] === 'killed');
+    const killed: string[] = [];
+    const stopOne = async (name: string): Promise<void> => {
+      if ((await this.#children.get(name)?.stop(timeoutMs, hurry)) === 'killed') killed.push(name);
+    };
+    await Promise.all(names.map(stopOne));
+    return killed;
   }
 }
 

@@ -126,7 +126,7 @@ async function withDependencies(
 
 /** Exported for its test: LLVM (150 MB, only for JIT), Perl's parts and the C library itself stay out. */
 export function isNeededLibrary(name: string): boolean {
-  return /^lib/.test(name) && !/^lib(llvm|perl|z3|c6|c-bin|c-l10n)|-perl$/.test(name);
+  return name.startsWith('lib') && !/^lib(llvm|perl|z3|c6|c-bin|c-l10n)|-perl$/.test(name);
 }
 
 async function unpack(downloads: string, folder: string, options: UnpackOptions): Promise<void> {
