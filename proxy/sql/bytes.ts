@@ -16,10 +16,11 @@ export const ZERO = 13;
 export const OPERATOR = 14;
 
 export const CLASS = new Uint8Array(256);
-export const LOWER = new Uint8Array(256);
+/** What a byte inside a name is when names are folded to lower case; 0: it is in no name. */
+export const FOLDED = new Uint8Array(256);
 for (let byte = 0; byte < 256; byte += 1) {
-  LOWER[byte] = byte >= 65 && byte <= 90 ? byte + 32 : byte;
   const text = String.fromCharCode(byte);
+  if (/[a-z0-9_$]/i.test(text) || byte >= 128) FOLDED[byte] = byte >= 65 && byte <= 90 ? byte + 32 : byte;
   if (/[a-z_]/i.test(text) || byte >= 128) CLASS[byte] = WORD;
   else if (/[0-9]/.test(text)) CLASS[byte] = DIGIT;
   else if (' \t\n\r\f'.includes(text)) CLASS[byte] = SPACE;

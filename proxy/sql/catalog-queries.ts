@@ -12,7 +12,8 @@ SELECT pg_catalog.md5(pg_catalog.string_agg(line, ',' ORDER BY line)) FROM (
   UNION ALL SELECT 'r' || oid || ':' || xmin FROM pg_catalog.pg_rewrite WHERE oid >= 16384
   UNION ALL SELECT 'l' || oid || ':' || xmin FROM pg_catalog.pg_policy
   UNION ALL SELECT 'n' || oid || ':' || xmin FROM pg_catalog.pg_namespace
-  UNION ALL SELECT 'v' || oid || ':' || xmin FROM pg_catalog.pg_class WHERE oid >= 16384 AND relkind IN ('v', 'r', 'p')
+  UNION ALL SELECT 'v' || oid || ':' || xmin FROM pg_catalog.pg_class
+                  WHERE oid >= 16384 AND (relkind = 'v' OR relrowsecurity)
 ) AS lines`;
 
 /** Built-in functions that views and policies may call and that pg_depend does not tell, because they are pinned. */

@@ -1,4 +1,3 @@
-import { isUtf8 } from 'node:buffer';
 import type { Analysis, Span, StatementAnalysis } from './analysis.ts';
 import { NO_PINS, NO_REFERENCES } from './analysis.ts';
 import { ByteCache, hashBytes } from './cache.ts';
@@ -139,10 +138,11 @@ class CachingClassifier implements Classifier {
     const key = this.#keyOf(scan);
     if (scan.length === 0) return { key, statements: [], hint: hintOf(scan) };
     if (text.length > MAX_PARSE_BYTES || isComplex(scan)) return this.#unparsed(scan, 'unseen');
-    const parsed = this.#parser.parse(text.toString('utf8'));
+    const sql = text.toString('utf8');
+    const parsed = this.#parser.parse(sql);
     if (parsed.kind !== 'tree') return this.#unparsed(scan, parsed.kind === 'fault' ? 'unseen' : 'refused');
     // The parser counts bytes of valid UTF-8; in a shared entry offsets would be another text's.
-    const located = scan.exact && isUtf8(text);
+    const located = scan.exact && !sql.includes('\ufffd');
     const statements = parsed.statements.map((raw) => analyseStatement(raw.stmt, spanOf(text, raw, located)));
     return { key, statements, hint: hintOf(scan) };
   }

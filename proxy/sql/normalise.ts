@@ -15,9 +15,9 @@ import {
   DOLLAR,
   DOT,
   DOUBLE,
+  FOLDED,
   isPlainFirst,
   isStateful,
-  LOWER,
   OPEN,
   OPERATOR,
   QUOTE,
@@ -130,16 +130,19 @@ class Scanner {
     const from = this.#length;
     if (this.#previous === NUMBER && out[from - 1] === A_ZERO) this.#result.exact = true; // 1abc
     let at = start;
-    let fold = true;
+    let to = from;
+    let keep = false;
     while (at < end) {
       const byte = text[at] as number;
-      const kind = CLASS[byte];
-      if (kind !== WORD && kind !== DIGIT && kind !== DOLLAR) break;
+      const folded = FOLDED[byte] as number;
+      if (folded === 0) break;
       // In some client encodings the second byte of a character looks like a letter.
-      if (byte >= 128) fold = false;
-      out[this.#length++] = fold ? (LOWER[byte] as number) : byte;
+      if (byte >= 128) keep = true;
+      out[to] = keep ? byte : folded;
+      to += 1;
       at += 1;
     }
+    this.#length = to;
     const size = at - start;
     if (size === 1 && at < end) {
       const prefixed = this.#prefixed(out[from] as number, at, from);
@@ -261,7 +264,8 @@ class Scanner {
         this.#depth -= 1;
         break;
       case DOT:
-        if (CLASS[next] === DIGIT && (this.#previous !== ELSE || !this.#joined())) return this.#number(at);
+        // Not where a name stands right before it.
+        if (CLASS[next] === DIGIT && FOLDED[this.out[this.#length - 1] ?? 0] === 0) return this.#number(at);
         break;
       case ZERO:
         return this.#stop();
@@ -273,12 +277,6 @@ class Scanner {
     this.out[this.#length++] = byte;
     this.#previous = ELSE;
     return at + 1;
-  }
-
-  /** Whether a name stands right before this byte. */
-  #joined(): boolean {
-    const before = this.out[this.#length - 1] ?? A_SPACE;
-    return CLASS[before] === WORD || CLASS[before] === DIGIT || before === A_DOUBLE;
   }
 
   #comment(at: number, close: number): number {
