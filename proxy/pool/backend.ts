@@ -1,0 +1,245 @@
+import type { Term } from '../../common/lsn.ts';
+import type { BackendLogin } from '../auth/types.ts';
+import type { SettingsImage } from '../routing/settings-image.ts';
+import { decodeErrorFields, decodeParameterStatus, type ErrorFields } from '../wire/decode.ts';
+import { TERMINATE } from '../wire/encode.ts';
+import { FrameReader, type FrameSink, gatherLimits } from '../wire/frames.ts';
+import { BackendStatements } from './backend-statements.ts';
+import { sendCancelRequest } from './cancel.ts';
+
+/** Whoever uses a backend now. Called from its socket's events; must not throw. */
+export interface BackendUser {
+  onBackendMessage(type: number, buffer: Buffer, start: number, end: number): void;
+  onBackendPart(type: number, buffer: Buffer, start: number, end: number, first: boolean, last: boolean): void;
+  /** All of a received chunk was reported. */
+  onBackendChunkEnd(): void;
+  /** After `write` returned false: the socket took everything. */
+  onBackendDrain(): void;
+  /** The connection is gone, and was not closed by its user. Nothing follows. */
+  onBackendLost(loss: BackendLoss): void;
+}
+
+export interface BackendLoss {
+  /** In words, for a message to the client: `node1 closed the connection`. */
+  readonly reason: string;
+  /** The FATAL that the server sent before it closed, where it did. */
+  readonly fatal: ErrorFields | null;
+}
+
+export type BackendRole = 'leader' | 'follower';
+
+/** What a backend is to its pool. */
+export interface BackendOwner {
+  onBackendClosed(backend: Backend): void;
+}
+
+export interface BackendPlace {
+  readonly node: string;
+  readonly host: string;
+  readonly port: number;
+  readonly role: BackendRole;
+  /** Set for leader connections: they belong to one term (S5). */
+  readonly term: Term | null;
+}
+
+const PARAMETER_STATUS = 0x53;
+const NOTICE = 0x4e;
+const ERROR = 0x45;
+const LIMITS = gatherLimits('123ACEGHIKNRSZWncstv', 1 << 20, 'TDdV');
+
+/**
+ * One server connection after its log-in. It owns the socket: users write through it and get messages from it.
+ * Between users it looks after itself: whatever the server says then ends it, but for notices and parameters.
+ */
+export class Backend implements FrameSink {
+  readonly place: BackendPlace;
+  readonly processId: number;
+  readonly secretKey: Buffer;
+  readonly createdAtMs: number;
+  readonly statements = new BackendStatements();
+  idleSinceMs: number;
+  /** When the pool last saw that it still answers. */
+  checkedAtMs: number;
+  /** What was SET on it; null: not known, to be reset before the next use. */
+  settings: SettingsImage | null;
+  /** Whose unnamed statement it has, and which of theirs. */
+  unnamedOwner: unknown = null;
+  /** Cancel requests on their way; it must not go to another user before they arrived. */
+  cancelsUnderway = 0;
+  /** Called when the last of them has arrived. */
+  afterCancels: (() => void) | null = null;
+  readonly #tls: boolean;
+  readonly #socket: BackendLogin['socket'];
+  readonly #owner: BackendOwner;
+  readonly #parameters: Map<string, string>;
+  #parametersKey: string | null = null;
+  #reader: FrameReader;
+  #user: BackendUser | null = null;
+  #fatal: ErrorFields | null = null;
+  #closed = false;
+
+  constructor(
+    login: BackendLogin,
+    place: BackendPlace,
+    owner: BackendOwner,
+    settings: SettingsImage,
+    nowMs: number,
+    tls: boolean,
+  ) {
+    this.#tls = tls;
+    this.place = place;
+    this.processId = login.processId;
+    this.secretKey = login.secretKey;
+    this.createdAtMs = nowMs;
+    this.idleSinceMs = nowMs;
+    this.checkedAtMs = nowMs;
+    this.settings = settings;
+    this.#socket = login.socket;
+    this.#owner = owner;
+    this.#parameters = new Map(login.parameters);
+    this.#reader = new FrameReader(this, LIMITS);
+    this.#listen();
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get user(): BackendUser | null {
+    return this.#user;
+  }
+
+  get parameters(): ReadonlyMap<string, string> {
+    return this.#parameters;
+  }
+
+  /** Equal keys mean equal parameters; `in_hot_standby` aside, which is the proxy's to say. */
+  get parametersKey(): string {
+    this.#parametersKey ??= [...this.#parameters]
+      .filter(([name]) => name !== 'in_hot_standby')
+      .map(([name, value]) => `${name}=${value}`)
+      .sort()
+      .join('\n');
+    return this.#parametersKey;
+  }
+
+  /** A part of a message was reported and its end has not come. */
+  get insideMessage(): boolean {
+    return this.#reader.insideMessage;
+  }
+
+  attach(user: BackendUser): void {
+    this.#user = user;
+  }
+
+  detach(): void {
+    this.#user = null;
+    this.#socket.resume();
+  }
+
+  /** False: pause whoever feeds it until `onBackendDrain`. */
+  write(bytes: Buffer): boolean {
+    return this.#socket.write(bytes);
+  }
+
+  cork(): void {
+    this.#socket.cork();
+  }
+
+  uncork(): void {
+    this.#socket.uncork();
+  }
+
+  get needsDrain(): boolean {
+    return this.#socket.writableNeedDrain;
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Asks the server to stop what it does on this connection. */
+  sendCancel(): void {
+    const { host, port } = this.place;
+    this.cancelsUnderway += 1;
+    sendCancelRequest({ host, port, tls: this.#tls }, this, () => {
+      this.cancelsUnderway -= 1;
+      if (this.cancelsUnderway > 0) return;
+      const after = this.afterCancels;
+      this.afterCancels = null;
+      if (!this.#closed) after?.();
+    });
+  }
+
+  /** Closes at once and tells the user, who did not expect it. */
+  lose(reason: string): void {
+    const user = this.#user;
+    this.destroy();
+    user?.onBackendLost({ reason, fatal: this.#fatal });
+  }
+
+  /** Closes at once; the user is told nothing. The server rolls back what was open. */
+  destroy(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#user = null;
+    if (this.#socket.writable) this.#socket.end(TERMINATE);
+    // A server that hangs must not keep the socket: what was written has had its chance.
+    setImmediate(() => this.#socket.destroy());
+    this.#owner.onBackendClosed(this);
+  }
+
+  onMessage(type: number, buffer: Buffer, start: number, end: number): boolean {
+    if (this.#closed) return false;
+    if (type === PARAMETER_STATUS) this.#onParameter(buffer, start, end);
+    else if (type === ERROR) this.#onError(buffer, start, end);
+    if (this.#user !== null) this.#user.onBackendMessage(type, buffer, start, end);
+    else if (type !== PARAMETER_STATUS && type !== NOTICE) this.lose('the server spoke unasked');
+    return !this.#closed;
+  }
+
+  onPart(type: number, buffer: Buffer, start: number, end: number, first: boolean, last: boolean): boolean {
+    if (this.#closed) return false;
+    if (this.#user !== null) this.#user.onBackendPart(type, buffer, start, end, first, last);
+    else this.lose('the server spoke unasked');
+    return !this.#closed;
+  }
+
+  #onParameter(buffer: Buffer, start: number, end: number): void {
+    const [name, value] = decodeParameterStatus(buffer, start + 5, end);
+    this.#parameters.set(name, value);
+    this.#parametersKey = null;
+  }
+
+  #onError(buffer: Buffer, start: number, end: number): void {
+    const fields = decodeErrorFields(buffer, start + 5, end);
+    if (fields.severity === 'FATAL' || fields.severity === 'PANIC') this.#fatal = fields;
+  }
+
+  #listen(): void {
+    const socket = this.#socket;
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        this.#reader.push(chunk);
+      } catch (error) {
+        this.lose(`${this.place.node} sent what is not the protocol: ${String(error)}`);
+        return;
+      }
+      this.#user?.onBackendChunkEnd();
+    });
+    socket.on('drain', () => this.#user?.onBackendDrain());
+    socket.on('error', (error: Error) => this.lose(`connection to ${this.place.node}: ${error.message}`));
+    socket.on('end', () => this.lose(this.#closeReason()));
+    socket.on('close', () => this.lose(this.#closeReason()));
+    socket.resume();
+  }
+
+  #closeReason(): string {
+    const node = this.place.node;
+    return this.#fatal === null ? `${node} closed the connection` : `${node} said: ${this.#fatal.message}`;
+  }
+}

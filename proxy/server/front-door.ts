@@ -1,0 +1,148 @@
+import type { Socket } from 'node:net';
+import type { SecureContext } from 'node:tls';
+import { ClientError } from '../../common/errors.ts';
+import { acceptClient } from '../auth/accept.ts';
+import type { AcceptedClient, BackendTarget, CancelRequest, VerifierSource } from '../auth/types.ts';
+import { CONSOLE_DATABASE, serveConsole } from '../admin/console.ts';
+import type { MetricsRegistry } from '../admin/metrics.ts';
+import type { AdminProviders } from '../admin/types.ts';
+import type { SessionContext } from '../session/context.ts';
+import { shuttingDown } from '../session/errors.ts';
+import type { Session } from '../session/session.ts';
+import { errorResponse } from '../wire/encode.ts';
+import { openSession } from './open-session.ts';
+import { pipeReplication } from './replication-pipe.ts';
+
+export interface FrontDoorOptions {
+  readonly context: SessionContext;
+  readonly verifiers: VerifierSource;
+  readonly tls: SecureContext | null;
+  readonly serverTls: BackendTarget['tls'];
+  readonly metrics: MetricsRegistry;
+  /** Aborted when everything ends at once. */
+  readonly signal: AbortSignal;
+}
+
+/** Connections that are still authenticating do not count as clients, but they are not without bound either. */
+const MAX_STRANGERS = 1_000;
+
+/** Who is in: takes connections, tells clients from the console, replication and cancel requests, and counts them. */
+export class FrontDoor {
+  readonly sessions = new Set<Session>();
+  readonly #options: FrontDoorOptions;
+  readonly #byProcessId = new Map<number, Session>();
+  #strangers = 0;
+  #others = 0;
+  #draining = false;
+
+  constructor(options: FrontDoorOptions) {
+    this.#options = options;
+  }
+
+  get clients(): number {
+    return this.sessions.size + this.#others;
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  onConnection(socket: Socket, providers: AdminProviders): void {
+    if (this.#draining || this.#strangers >= MAX_STRANGERS) {
+      socket.destroy();
+      return;
+    }
+    this.#strangers += 1;
+    void this.#accept(socket, providers);
+  }
+
+  /** Ends sessions as they come out of their transactions; resolves when none is left or the time is up. */
+  async drain(limitMs: number): Promise<void> {
+    this.#draining = true;
+    for (const session of [...this.sessions]) session.drain(shuttingDown());
+    const { clock } = this.#options.context;
+    const untilMs = clock.nowMs() + limitMs;
+    while (this.sessions.size > 0 && clock.nowMs() < untilMs) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    for (const session of [...this.sessions]) session.terminate(shuttingDown());
+  }
+
+  async #accept(socket: Socket, providers: AdminProviders): Promise<void> {
+    const { verifiers, tls, context, signal } = this.#options;
+    const tlsRequired = context.config.tls?.required ?? false;
+    const outcome = await acceptClient(socket, { verifiers, tls, tlsRequired, signal });
+    this.#strangers -= 1;
+    switch (outcome.kind) {
+      case 'cancel':
+        this.#cancel(outcome);
+        return;
+      case 'client':
+        await this.#serve(outcome, providers);
+        return;
+      default:
+        context.logger.info({ event: 'client.refused', reason: outcome.reason }, 'client refused');
+    }
+  }
+
+  #cancel(request: CancelRequest): void {
+    const session = this.#byProcessId.get(request.processId);
+    if (session?.secretKey.equals(request.secretKey) === true) session.cancel();
+  }
+
+  async #serve(client: AcceptedClient, providers: AdminProviders): Promise<void> {
+    const { context, metrics, signal, serverTls } = this.#options;
+    const { config } = context;
+    // An error on a socket without a listener would end the process.
+    client.socket.on('error', () => client.socket.destroy());
+    if (client.database === CONSOLE_DATABASE && client.replication === 'off') {
+      const allowed = config.consoleUsers.includes(client.user);
+      await this.#count(serveConsole(client, providers, { allowed, served: (node) => metrics.served(node), signal }));
+      return;
+    }
+    if (this.#draining || this.clients >= config.maxClients) {
+      client.socket.end(errorResponse(this.#draining ? shuttingDown() : tooManyClients(config.maxClients)));
+      return;
+    }
+    if (client.replication !== 'off') {
+      await this.#count(pipeReplication(context, client, serverTls, signal));
+      return;
+    }
+    await openSession(
+      context,
+      client,
+      (session) => this.#register(session),
+      (session) => this.#forget(session),
+    );
+  }
+
+  async #count(work: Promise<void>): Promise<void> {
+    this.#others += 1;
+    try {
+      await work;
+    } finally {
+      this.#others -= 1;
+    }
+  }
+
+  #register(session: Session): void {
+    this.sessions.add(session);
+    this.#byProcessId.set(session.processId, session);
+  }
+
+  #forget(session: Session): void {
+    this.sessions.delete(session);
+    if (this.#byProcessId.get(session.processId) === session) this.#byProcessId.delete(session.processId);
+  }
+}
+
+function tooManyClients(maxClients: number): ClientError {
+  return new ClientError({
+    sqlState: '53300',
+    severity: 'FATAL',
+    message: 'sorry, too many clients already',
+    detail: `This proxy serves ${maxClients} clients at most.`,
+    hint: 'Raise proxy.maxClients, or close connections that are not used.',
+    safeToRetry: true,
+  });
+}

@@ -1,0 +1,124 @@
+import { newCancelKey } from '../auth/accept.ts';
+import { parseStartupOptions } from '../auth/startup-options.ts';
+import type { AcceptedClient } from '../auth/types.ts';
+import { runInternal } from '../pool/internal-query.ts';
+import type { ConsistencyLevel } from '../routing/choose-node.ts';
+import { settingsDiff, type SettingsImage, startupImage } from '../routing/settings-image.ts';
+import { backendKeyData, READY_IDLE } from '../wire/encode.ts';
+import type { SessionContext } from '../session/context.ts';
+import { asClientError } from '../session/errors.ts';
+import { INTERNAL_TIMEOUT_MS } from '../session/limits.ts';
+import { isOwnSetting, setOwn } from '../session/own-settings.ts';
+import { RESET_SQL, AFTER_RESET } from '../session/pins.ts';
+import { find } from '../session/placement.ts';
+import { Session } from '../session/session.ts';
+import { Unit } from '../session/unit.ts';
+
+/** Start-up parameters that are not settings. */
+const NOT_SETTINGS = new Set(['user', 'database', 'replication', 'options']);
+/** Images of start-up parameters that are shared, so that sessions of one kind find backends already set as they want. */
+const MAX_IMAGES = 1_000;
+const images = new Map<string, SettingsImage>();
+
+/**
+ * Makes a session of an authenticated client: its settings are tried on a server, which also proves that the
+ * database exists, and the client is told the server's parameters, its cancel key, and that it may begin. The client has been
+ * refused with a FATAL error when the result is null.
+ */
+export async function openSession(
+  context: SessionContext,
+  client: AcceptedClient,
+  register: (session: Session) => void,
+  onClosed: (session: Session) => void,
+): Promise<Session | null> {
+  const level: { level: ConsistencyLevel; context: SessionContext } = {
+    level: context.config.routing.consistency,
+    context,
+  };
+  const bare = (image: SettingsImage): Session => {
+    const made = new Session(context, client, newCancelKey(), image, level.level, onClosed);
+    register(made);
+    return made;
+  };
+  let session: Session | null = null;
+  try {
+    const image = imageOf(readSettings(client, level));
+    session = bare(image);
+    await introduce(session, image);
+  } catch (error) {
+    session ??= bare(new Map());
+    session.terminate(asClientError(error));
+    return null;
+  }
+  // While it was introduced the client may have gone.
+  if (session.socket.destroyed || session.phase === 'closed') {
+    session.close();
+    return null;
+  }
+  session.start();
+  return session;
+}
+
+async function introduce(session: Session, image: SettingsImage): Promise<void> {
+  const abort = new AbortController();
+  const onGone = (): void => abort.abort(new Error('the client has gone'));
+  session.socket.on('close', onGone);
+  session.waiting = abort;
+  session.waitingFor = 'connection';
+  session.waitingSinceMs = session.context.clock.nowMs();
+  try {
+    const { backend, pool, pass } = await find(session, new Unit(), 'any', abort.signal);
+    try {
+      if (backend.settings !== image) {
+        const sql = settingsDiff(backend.settings ?? AFTER_RESET, image) ?? [];
+        if (backend.settings === null) sql.unshift(RESET_SQL);
+        if (sql.length > 0) await runInternal(backend, sql.join('; '), INTERNAL_TIMEOUT_MS);
+        backend.settings = image;
+      }
+      session.tellParameters(backend);
+    } catch (error) {
+      backend.settings = null; // some may have been set before one failed
+      throw error;
+    } finally {
+      pass?.leave();
+      pool.give(backend);
+    }
+  } finally {
+    session.waiting = null;
+    session.waitingFor = null;
+    session.socket.off('close', onGone);
+  }
+  session.out.send(backendKeyData(session.processId, session.secretKey));
+  session.out.send(READY_IDLE);
+  session.out.flush();
+}
+
+/** Throws ClientError (22023, 42704) for a setting of the proxy's own that it does not know. */
+function readSettings(
+  client: AcceptedClient,
+  level: { level: ConsistencyLevel; context: SessionContext },
+): Map<string, string> {
+  const settings = new Map<string, string>();
+  const take = (name: string, value: string): void => {
+    const lower = name.toLowerCase();
+    if (isOwnSetting(lower)) setOwn(level, lower, value);
+    else settings.set(lower, value);
+  };
+  // Those of `options` come first: a parameter of its own is the more specific one.
+  const options = client.parameters.get('options');
+  if (options !== undefined) for (const [name, value] of parseStartupOptions(options)) take(name, value);
+  for (const [name, value] of client.parameters) {
+    if (!NOT_SETTINGS.has(name) && !name.startsWith('_pq_.')) take(name, value);
+  }
+  return settings;
+}
+
+function imageOf(settings: ReadonlyMap<string, string>): SettingsImage {
+  const key = JSON.stringify([...settings].sort());
+  const known = images.get(key);
+  if (known !== undefined) return known;
+  if (images.size >= MAX_IMAGES) images.clear();
+  const image = startupImage(settings);
+  images.set(key, image);
+  return image;
+}

@@ -1,0 +1,100 @@
+import type { AdminProviders, ClientRow, PoolRow, ProxyStatus } from '../admin/types.ts';
+import type { PoolSet } from '../pool/pool-set.ts';
+import type { Pool } from '../pool/pool.ts';
+import { Session } from '../session/session.ts';
+import type { SessionContext } from '../session/context.ts';
+
+export interface ProviderOptions {
+  readonly context: SessionContext;
+  readonly pools: PoolSet;
+  readonly sessions: ReadonlySet<Session>;
+  readonly cluster: string;
+  readonly clients: () => number;
+  readonly draining: () => boolean;
+}
+
+/** What console, HTTP API and metrics ask of the running proxy. */
+export function createProviders(options: ProviderOptions): AdminProviders {
+  return {
+    pools: () => [...options.pools.all()].map(poolRow),
+    clients: () => [...options.sessions].map((session) => clientRow(session)),
+    status: () => statusOf(options),
+  };
+}
+
+function statusOf(options: ProviderOptions): ProxyStatus {
+  const { context, cluster } = options;
+  const { lease, monitor, gate, clock, config, classifier } = context;
+  let heldSinceMs: number | null = null;
+  for (const { waitingFor, waitingSinceMs } of options.sessions) {
+    if (waitingFor === 'leader') heldSinceMs = Math.min(heldSinceMs ?? Infinity, waitingSinceMs);
+  }
+  return {
+    proxyId: config.id,
+    cluster,
+    view: lease.view,
+    freshness: monitor.snapshot,
+    leader: lease.leader(),
+    nowMs: clock.nowMs(),
+    heldWrites: gate.held,
+    heldSinceMs,
+    inFlight: gate.inFlight,
+    clients: options.clients(),
+    maxClients: config.maxClients,
+    classifier: classifier.stats,
+    draining: options.draining(),
+  };
+}
+
+function poolRow(pool: Pool): PoolRow {
+  const { place, user, database, limits } = pool.options;
+  const { idle, all, opening, waiting, maxWaitMs } = pool.counts;
+  let clients = 0;
+  let pinned = 0;
+  for (const { user: holder } of pool.backends) {
+    if (!(holder instanceof Session)) continue;
+    clients += 1;
+    if (holder.pins.size > 0) pinned += 1;
+  }
+  return {
+    database,
+    user,
+    node: place.node,
+    role: place.role,
+    cl_active: clients,
+    cl_waiting: waiting,
+    sv_active: all - idle,
+    sv_idle: idle,
+    sv_login: opening,
+    sv_pinned: pinned,
+    maxwait_ms: Math.round(maxWaitMs),
+    pool_size: limits.size,
+  };
+}
+
+function clientRow(session: Session): ClientRow {
+  const { client, socket, context, waitingFor } = session;
+  return {
+    id: session.processId,
+    user: client.user,
+    database: client.database,
+    state: stateOf(session),
+    addr: socket.remoteAddress ?? '',
+    port: socket.remotePort ?? 0,
+    application_name: session.reported.get('application_name') ?? '',
+    connect_time: session.startedAt.toISOString(),
+    request_time: session.requestAt?.toISOString() ?? null,
+    wait_ms: waitingFor === null ? 0 : Math.round(context.clock.nowMs() - session.waitingSinceMs),
+    node: session.backend?.place.node ?? null,
+    pins: [...session.pins],
+    prepared_statements: session.statements.named.size,
+    tls: 'encrypted' in socket,
+  };
+}
+
+function stateOf(session: Session): ClientRow['state'] {
+  if (session.waitingFor === 'leader') return 'held';
+  if (session.waitingFor === 'connection') return 'waiting';
+  if (session.phase !== 'idle' && session.phase !== 'gathering') return 'active';
+  return session.transaction.kind === 'idle' ? 'idle' : 'in_transaction';
+}

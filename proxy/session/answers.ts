@@ -1,0 +1,219 @@
+import { onTransactionEvent } from '../routing/transaction.ts';
+import { decodeErrorFields } from '../wire/decode.ts';
+import { errorResponse } from '../wire/encode.ts';
+import type { Backend, BackendLoss } from '../pool/backend.ts';
+import { outcomeUnknown, stateLost, lossReason } from './errors.ts';
+import type { Entry } from './exchange.ts';
+import { decide, afterDropped, afterLossInFlight, afterLossBetween } from './recovery.ts';
+import { dropBackend, giveBack, releaseAfterUnit } from './release.ts';
+import type { Session } from './session.ts';
+
+const PARAMETER_STATUS = 0x53;
+const NOTICE = 0x4e;
+const NOTIFICATION = 0x41;
+
+/** One message (or the first part of one) of the session's server. */
+export function onAnswer(session: Session, type: number, buffer: Buffer, start: number, end: number): void {
+  if (type === PARAMETER_STATUS) return; // told before ReadyForQuery
+  if (type === NOTICE || type === NOTIFICATION) {
+    onAside(session, type, buffer, start, end);
+    return;
+  }
+  const { exchange } = session;
+  const entry = exchange.head;
+  if (entry === undefined) {
+    // Between units only the end of the connection announces itself, and that is told by its loss.
+    if (type !== 0x45) session.backend?.lose('the server spoke unasked');
+    return;
+  }
+  switch (exchange.onAnswer(type, buffer, start, end)) {
+    case 'forward':
+      if (session.recovery !== null || session.muted) break;
+      if (session.holding && !isPreliminary(type)) session.holding = false;
+      session.out.relay(buffer, start, end);
+      break;
+    case 'swallow':
+      break;
+    case 'error':
+      onServerError(session, entry, buffer, start, end);
+      break;
+    case 'ready':
+      onReady(session, entry, buffer, start, end);
+      return;
+    case 'violation':
+      session.backend?.lose(`the server sent an unexpected message of type ${type}`);
+      return;
+    default:
+  }
+  exchange.emitLocals();
+}
+
+/** Says nothing yet about whether the statement succeeds: may be dropped, and the unit run again. */
+function isPreliminary(type: number): boolean {
+  switch (type) {
+    case 0x31: // ParseComplete
+    case 0x32: // BindComplete
+    case 0x33: // CloseComplete
+    case 0x54: // RowDescription
+    case 0x74: // ParameterDescription
+    case 0x6e: // NoData
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** The function whose warning means: committed here, but nobody knows whether it is anywhere else. */
+const SYNC_WAIT_GIVEN_UP = Buffer.from('\0RSyncRepWaitForLSN\0');
+
+function onAside(session: Session, type: number, buffer: Buffer, start: number, end: number): void {
+  if (session.recovery !== null || session.muted || session.exchange.head?.swallow === true) return;
+  if (type === NOTICE && buffer.subarray(start, end).includes(SYNC_WAIT_GIVEN_UP)) {
+    // A success without the quorum's acknowledgement is none (ELECTION.md, "Pitfalls").
+    session.holding = false;
+    session.muted = true;
+    session.errored = true;
+    session.out.send(errorResponse(outcomeUnknown('The wait for synchronous followers was cancelled')));
+    return;
+  }
+  session.out.relay(buffer, start, end);
+}
+
+function onServerError(session: Session, entry: Entry, buffer: Buffer, start: number, end: number): void {
+  const fields = decodeErrorFields(buffer, start + 5, end);
+  const skipped = session.skipped.splice(0);
+  forgetSkippedParses(session, skipped);
+  if (fields.severity === 'FATAL' || fields.severity === 'PANIC') return; // the loss of the connection follows
+  if (session.recovery !== null || session.muted) return;
+  if (entry.swallow && entry.kind === 'query') {
+    // BEGIN or a setting failed, and the unit is running without it: stop it, and say that nobody knows.
+    session.backend?.lose(`preparing the server failed: ${fields.message}`);
+    return;
+  }
+  const recovery = decide(session, fields);
+  if (recovery.kind !== 'pass-on') {
+    session.recovery = recovery;
+    session.out.discard();
+    return;
+  }
+  session.holding = false;
+  session.errored = true;
+  for (const each of skipped) each.undo?.();
+  if (entry.kind === 'fail') session.out.send(entry.bytes);
+  else session.out.relay(buffer, start, end);
+  if (fields.routine === 'RevalidateCachedQuery' && entry.prepared !== null && entry.prepared.serverName !== '') {
+    forgetStatement(session, entry.prepared.serverName);
+  }
+}
+
+function forgetSkippedParses(session: Session, skipped: readonly Entry[]): void {
+  const { backend } = session;
+  for (const { kind, prepared } of skipped) {
+    if (kind !== 'parse' || prepared === null || backend === null) continue;
+    if (prepared.serverName !== '') backend.statements.delete(prepared.serverName);
+    else backend.unnamedOwner = null;
+  }
+}
+
+/** Its result type changed under DDL: the server keeps refusing it, so it is made anew on other connections only. */
+function forgetStatement(session: Session, serverName: string): void {
+  session.context.statements.forget(serverName);
+}
+
+function onReady(session: Session, entry: Entry, buffer: Buffer, start: number, end: number): void {
+  const backend = session.backend as Backend;
+  const status = buffer[start + 5] === 0x49 ? 'I' : buffer[start + 5] === 0x45 ? 'E' : 'T';
+  if (entry.swallow) {
+    session.exchange.emitLocals();
+    return;
+  }
+  if (session.recovery !== null) {
+    afterDropped(session, status);
+    return;
+  }
+  session.holding = false;
+  session.opening = null;
+  const wasOpen = session.transaction;
+  session.transaction = onTransactionEvent(wasOpen, { type: 'ready', status, node: backend.place.node });
+  noteRead(session, backend);
+  notePins(session, backend);
+  if (status === 'I') onTransactionEnd(session, backend);
+  else session.settings.beginTransaction();
+  session.tellParameters(backend);
+  if (session.phase !== 'closed') session.out.relay(buffer, start, end);
+  endUnit(session, status);
+}
+
+function onTransactionEnd(session: Session, backend: Backend): void {
+  session.settings.endTransaction(!session.errored);
+  session.statements.portals.clear();
+  session.statements.unnamedPortal = null;
+  if (session.wrote && backend.place.role === 'leader') {
+    const nowMs = session.context.clock.nowMs();
+    session.floor.committedAtMs = nowMs;
+    session.context.databaseFloors.set(session.client.database, nowMs);
+  }
+  session.wrote = false;
+  if (!session.changedSchema) return;
+  session.changedSchema = false;
+  session.context.catalogOf(session.client.database).invalidate();
+}
+
+function noteRead(session: Session, backend: Backend): void {
+  session.floor.lastReadAtMs = session.context.clock.nowMs();
+  session.floor.lastNode = backend.place.node;
+}
+
+function notePins(session: Session, backend: Backend): void {
+  const plan = session.unit?.plan;
+  if (plan === undefined) return;
+  if (!session.errored && backend.place.role === 'leader') for (const pin of plan.pins) session.pins.add(pin);
+  if (plan.ddl) session.changedSchema = true;
+}
+
+function endUnit(session: Session, status: 'I' | 'T' | 'E'): void {
+  const closed = session.phase === 'closed';
+  if (!closed) session.phase = 'idle';
+  session.flush();
+  if (status === 'I') {
+    if (closed) {
+      if (session.pins.size > 0) dropBackend(session);
+      session.pass?.leave();
+      session.pass = null;
+      giveBack(session);
+      return;
+    }
+    releaseAfterUnit(session);
+    if (session.draining !== null && session.phase === 'idle') {
+      session.terminate(session.draining);
+      return;
+    }
+  } else if (closed) {
+    dropBackend(session);
+    return;
+  }
+  if (session.phase === 'idle') {
+    session.unit = null;
+    session.readOn();
+  }
+}
+
+/** The session's server is gone. */
+export function onLost(session: Session, loss: BackendLoss): void {
+  const reason = lossReason(loss);
+  const inFlight = !session.exchange.done || session.phase === 'open' || session.phase === 'copy-in';
+  const backend = session.backend;
+  session.backend = null;
+  session.pool = null;
+  session.pass?.leave();
+  session.pass = null;
+  session.skipped.length = 0;
+  if (session.floor.lastNode === backend?.place.node) session.floor.lastNode = null;
+  if (session.phase === 'closed') return;
+  if (session.pins.size > 0) {
+    session.terminate(stateLost(reason, session.pins));
+    return;
+  }
+  if (inFlight && backend !== null) afterLossInFlight(session, backend, reason);
+  else afterLossBetween(session, reason);
+}

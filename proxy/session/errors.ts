@@ -1,0 +1,78 @@
+import { ClientError, LeaseholdError } from '../../common/errors.ts';
+import type { BackendLoss } from '../pool/backend.ts';
+
+/** The transaction died before its COMMIT was sent: it provably did not commit. */
+export function transactionLost(reason: string): ClientError {
+  return new ClientError({
+    sqlState: '40001',
+    message: 'the transaction was lost with its server, and was rolled back',
+    detail: `${reason}.`,
+    hint: 'The session lives on. Run the transaction again from its beginning.',
+    safeToRetry: true,
+  });
+}
+
+/** A read whose answer had begun, or that was tried on several nodes in vain. */
+export function readLost(reason: string): ClientError {
+  return new ClientError({
+    sqlState: '40001',
+    message: 'the server was lost while it answered the statement',
+    detail: `${reason}.`,
+    hint: 'The statement changed nothing. Run it again.',
+    safeToRetry: true,
+  });
+}
+
+/** A write or a COMMIT was sent, and no answer came (S7). */
+export function outcomeUnknown(reason: string): ClientError {
+  return new ClientError({
+    sqlState: '08007',
+    message: 'the server was lost before it answered: whether the statement took effect is unknown',
+    detail: `${reason}.`,
+    hint: 'Do not simply repeat it: look first whether its effects are there.',
+  });
+}
+
+export function inFailedTransaction(): ClientError {
+  return new ClientError({
+    sqlState: '25P02',
+    message: 'current transaction is aborted, commands ignored until end of transaction block',
+  });
+}
+
+export function cancelled(): ClientError {
+  return new ClientError({ sqlState: '57014', message: 'canceling statement due to user request', safeToRetry: true });
+}
+
+export function shuttingDown(): ClientError {
+  return new ClientError({
+    sqlState: '57P01',
+    severity: 'FATAL',
+    message: 'terminating connection because this proxy is shutting down',
+    hint: 'Connect again: another proxy of the cluster may answer.',
+  });
+}
+
+export function stateLost(reason: string, pins: Iterable<string>): ClientError {
+  return new ClientError({
+    sqlState: '57P01',
+    severity: 'FATAL',
+    message: `terminating connection: what this session kept on its server is gone (${[...pins].join(', ')})`,
+    detail: `${reason}.`,
+    hint: 'Connect again and make it anew.',
+  });
+}
+
+/** Why no server could be had, as a client should see it. */
+export function asClientError(error: unknown): ClientError {
+  if (error instanceof ClientError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof LeaseholdError && error.code.startsWith('BACKEND_')) {
+    return new ClientError({ sqlState: '08006', message, safeToRetry: true, cause: error });
+  }
+  return new ClientError({ sqlState: 'XX000', message: `internal error of the proxy: ${message}`, cause: error });
+}
+
+export function lossReason(loss: BackendLoss): string {
+  return loss.reason.replace(/\.$/, '');
+}

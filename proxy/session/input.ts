@@ -1,0 +1,238 @@
+import { ClientError } from '../../common/errors.ts';
+import { queryTextEnd } from '../wire/decode.ts';
+import { bind, FLUSH, readyForQuery, SYNC } from '../wire/encode.ts';
+import { decodeBind } from '../wire/decode.ts';
+import { readyStatus } from '../routing/transaction.ts';
+import type { Entry } from './exchange.ts';
+import { answerLocally } from './local.ts';
+import { OPAQUE_PLAN } from './plan.ts';
+import { sendEntry } from './send.ts';
+import type { Session } from './session.ts';
+import { startUnit } from './start.ts';
+import { addExtended, simpleUnit, SYNC_ENTRY, Unit } from './unit.ts';
+
+const QUERY = 0x51;
+const SYNC_TYPE = 0x53;
+const FLUSH_TYPE = 0x48;
+const TERMINATE = 0x58;
+const CALL = 0x46;
+const COPY_DATA = 0x64;
+const COPY_DONE = 0x63;
+const COPY_FAIL = 0x66;
+
+/** One whole message of the client. */
+export function onInput(session: Session, type: number, buffer: Buffer, start: number, end: number): void {
+  if (session.phase === 'closed') return;
+  if (type === TERMINATE) {
+    session.close();
+    return;
+  }
+  switch (session.phase) {
+    case 'copy-in':
+      onCopyInput(session, type, buffer.subarray(start, end));
+      return;
+    case 'open':
+      onOpenInput(session, type, buffer.subarray(start, end));
+      return;
+    case 'discarding':
+      if (type === SYNC_TYPE) endDiscarding(session);
+      return;
+    default:
+      onFreeInput(session, type, buffer, start, end);
+  }
+}
+
+/** No unit is in flight: one begins or grows. */
+function onFreeInput(session: Session, type: number, buffer: Buffer, start: number, end: number): void {
+  switch (type) {
+    case COPY_DATA:
+    case COPY_DONE:
+    case COPY_FAIL:
+      return; // what is left of a COPY that failed
+    case QUERY:
+      onQuery(session, buffer, start, end);
+      return;
+    case CALL:
+      start0(session, opaqueUnit('call', buffer.subarray(start, end)));
+      return;
+    case FLUSH_TYPE:
+      if (session.phase === 'gathering') start0(session, session.unit as Unit);
+      return;
+    case SYNC_TYPE:
+      onSync(session);
+      return;
+    default:
+      gather(session, buffer.subarray(start, end));
+  }
+}
+
+function onQuery(session: Session, buffer: Buffer, start: number, end: number): void {
+  const message = buffer.subarray(start, end);
+  const gathered = session.phase === 'gathering' ? session.unit : null;
+  if (gathered !== null) {
+    // In the middle of an unsynced sequence: it follows the unit.
+    const classification = session.classify(message.subarray(5, queryTextEnd(message, 5, message.length)));
+    gathered.widen(classification);
+    gathered.add(queryEntry(message));
+    gathered.complete = true;
+    start0(session, gathered);
+    return;
+  }
+  const classification = session.classify(buffer.subarray(start + 5, queryTextEnd(buffer, start + 5, end)));
+  const unit = simpleUnit(message, classification);
+  if (!answerLocally(session, unit)) start0(session, unit);
+}
+
+function queryEntry(bytes: Buffer, kind: 'query' | 'call' = 'query'): Entry {
+  return { kind, bytes, swallow: false, prepared: null, tracked: null, undo: null };
+}
+
+function opaqueUnit(kind: 'query' | 'call', bytes: Buffer): Unit {
+  const unit = new Unit();
+  unit.plan = OPAQUE_PLAN;
+  unit.add(queryEntry(bytes, kind));
+  unit.complete = true;
+  return unit;
+}
+
+function gather(session: Session, message: Buffer): void {
+  if (session.phase !== 'gathering') {
+    session.unit = new Unit();
+    session.phase = 'gathering';
+  }
+  const unit = session.unit as Unit;
+  addExtended(unit, message, session.statements, session.scope);
+  if (unit.bytes > session.context.config.maxBufferBytes) start0(session, unit);
+}
+
+function onSync(session: Session): void {
+  const unit = session.phase === 'gathering' ? (session.unit as Unit) : new Unit();
+  unit.add(SYNC_ENTRY);
+  if (!answerLocally(session, unit)) start0(session, unit);
+}
+
+/** The unit leaves the gathering state, whatever becomes of it. */
+function start0(session: Session, unit: Unit): void {
+  session.requestAt = new Date();
+  startUnit(session, unit);
+}
+
+/** A unit is on its server and not ended: what comes goes there too. */
+function onOpenInput(session: Session, type: number, message: Buffer): void {
+  const { exchange } = session;
+  const unit = session.unit as Unit;
+  if (type === FLUSH_TYPE) {
+    session.backend?.write(FLUSH);
+    return;
+  }
+  if (type === SYNC_TYPE) {
+    exchange.push(SYNC_ENTRY);
+    session.backend?.write(SYNC);
+    unit.complete = true;
+    session.phase = 'busy';
+    return;
+  }
+  if (exchange.skipping || type === COPY_DATA || type === COPY_DONE || type === COPY_FAIL) return;
+  unit.streamed = true;
+  if (type === QUERY || type === CALL) {
+    sendEntry(session, queryEntry(message, type === CALL ? 'call' : 'query'));
+    unit.complete = true;
+    session.phase = 'busy';
+    return;
+  }
+  const before = unit.entries.length;
+  addExtended(unit, message, session.statements, session.scope);
+  for (const entry of unit.entries.splice(before)) sendEntry(session, entry);
+  exchange.emitLocals();
+}
+
+function onCopyInput(session: Session, type: number, message: Buffer): void {
+  feed(session, message);
+  if (type !== COPY_DONE && type !== COPY_FAIL) return;
+  session.exchange.endCopy();
+  session.phase = session.exchange.head?.kind === 'query' ? 'busy' : 'open';
+}
+
+function feed(session: Session, bytes: Buffer): void {
+  if (session.backend?.write(bytes) === false) session.socket.pause();
+}
+
+function endDiscarding(session: Session): void {
+  session.out.send(readyForQuery(readyStatus(session.transaction)));
+  session.phase = 'idle';
+}
+
+/** A piece of a message that is too long to be kept, or of COPY data. */
+export function onInputPart(
+  session: Session,
+  type: number,
+  buffer: Buffer,
+  start: number,
+  end: number,
+  first: boolean,
+  last: boolean,
+): void {
+  const piece = buffer.subarray(start, end);
+  if (first && session.phase !== 'copy-in' && type !== COPY_DATA) {
+    startParted(session, type, piece);
+    return;
+  }
+  if (session.phase === 'copy-in' || session.partOpen) feed(session, piece);
+  if (!last || !session.partOpen) return;
+  session.partOpen = false;
+  if (type === QUERY || type === CALL) session.phase = 'busy';
+}
+
+function startParted(session: Session, type: number, piece: Buffer): void {
+  if (session.phase === 'discarding' || session.exchange.skipping) return;
+  if (type === QUERY || type === CALL) {
+    const unit = session.phase === 'gathering' ? (session.unit as Unit) : new Unit();
+    if (session.phase === 'open') {
+      sendEntry(session, queryEntry(piece, type === CALL ? 'call' : 'query'));
+      session.partOpen = true;
+      return;
+    }
+    unit.plan = OPAQUE_PLAN;
+    unit.add(queryEntry(piece, type === CALL ? 'call' : 'query'));
+    startPartedUnit(session, unit);
+    return;
+  }
+  if (type !== 0x42) throw tooLong(session, piece);
+  startPartedBind(session, piece);
+}
+
+function startPartedUnit(session: Session, unit: Unit): void {
+  unit.streamed = true;
+  session.partOpen = true;
+  start0(session, unit);
+}
+
+/** The names at the start of the Bind are in its first piece; the rest follows as it is. */
+function startPartedBind(session: Session, piece: Buffer): void {
+  const { portal, statement, tailStart } = decodeBind(piece, 5, piece.length);
+  const prepared = session.statements.find(statement);
+  if (prepared === null) throw tooLong(session, piece);
+  const renamed = bind(portal, prepared.serverName, piece.subarray(tailStart));
+  renamed.writeInt32BE(piece.readInt32BE(1) + renamed.length - piece.length, 1);
+  if (portal === '') session.statements.unnamedPortal = prepared;
+  else session.statements.portals.set(portal, prepared);
+  const entry: Entry = { kind: 'bind', bytes: renamed, swallow: false, prepared, tracked: null, undo: null };
+  if (session.phase === 'open') {
+    session.partOpen = true;
+    sendEntry(session, entry);
+    return;
+  }
+  const unit = session.phase === 'gathering' ? (session.unit as Unit) : new Unit();
+  unit.widen(prepared.classification);
+  unit.add(entry);
+  startPartedUnit(session, unit);
+}
+
+function tooLong(session: Session, piece: Buffer): ClientError {
+  return new ClientError({
+    sqlState: '54000',
+    severity: 'FATAL',
+    message: `message of ${piece.readInt32BE(1)} bytes is longer than the proxy takes`,
+    hint: `Raise proxy.maxBufferBytes (now ${session.context.config.maxBufferBytes}).`,
+  });
+}

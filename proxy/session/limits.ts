@@ -1,0 +1,6 @@
+/** How long a closing client may take to read its last message. */
+export const TERMINATE_LIMIT_MS = 2_000;
+/** The proxy's own questions to a server (settings, pins). */
+export const INTERNAL_TIMEOUT_MS = 10_000;
+/** After a leader refused a connection: so long until the next attempt. */
+export const LEADER_RETRY_MS = 25;

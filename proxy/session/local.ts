@@ -1,0 +1,195 @@
+import { ClientError } from '../../common/errors.ts';
+import { answerLocally as transactionAnswer, IDLE, readyStatus, type LocalAnswer } from '../routing/transaction.ts';
+import type { Classification, StatementInfo } from '../sql/types.ts';
+import * as encode from '../wire/encode.ts';
+import { inFailedTransaction } from './errors.ts';
+import { answerOwnSetting, type OwnAnswer } from './own-settings.ts';
+import { forgetTransaction } from './refuse.ts';
+import type { Session } from './session.ts';
+import type { Unit } from './unit.ts';
+
+/**
+ * Answers a unit without a server where the proxy can: BEGIN and what follows it while no server has seen it, a
+ * transaction whose server is gone, the proxy's own settings. False: a server must.
+ */
+export function answerLocally(session: Session, unit: Unit): boolean {
+  const { simple } = unit;
+  if (simple !== null) return answerSimple(session, unit, simple);
+  if (session.transaction.kind === 'doomed') return answerDoomedExtended(session, unit);
+  return answerExtended(session, unit);
+}
+
+function answerSimple(session: Session, unit: Unit, classification: Classification): boolean {
+  const statement = classification.statements.length === 1 ? classification.statements[0] : undefined;
+  if (session.transaction.kind === 'doomed') {
+    if (statement === undefined) return false; // startUnit reports the failed transaction
+    const message = unit.entries[0]?.bytes as Buffer;
+    return answerDoomed(session, statement, textOf(message, statement));
+  }
+  if (statement === undefined || statement.kind === 'read' || statement.kind === 'write') return false;
+  const own = answerOwnSetting(session, statement);
+  if (own !== null) {
+    sendOwn(session, own);
+    session.out.send(encode.readyForQuery(readyStatus(session.transaction)));
+    return true;
+  }
+  if (session.pins.size > 0 && session.backend !== null) return false; // its server is there: no use in waiting
+  const answer = transactionAnswer(session.transaction, statement, textOf(unit.entries[0]?.bytes as Buffer, statement));
+  if (answer === null || answer.kind === 'error') return false;
+  complete(session, answer);
+  session.out.send(encode.readyForQuery(readyStatus(session.transaction)));
+  return true;
+}
+
+function complete(session: Session, answer: LocalAnswer & { readonly kind: 'complete' }): void {
+  session.transaction = answer.next;
+  session.out.send(encode.commandComplete(answer.tag));
+}
+
+function answerDoomed(session: Session, statement: StatementInfo, sql: string): boolean {
+  const answer = transactionAnswer(session.transaction, statement, sql);
+  if (answer === null || answer.kind === 'error') return false;
+  const { doom } = session;
+  forgetTransaction(session);
+  session.doom = null;
+  if (doom !== null && statement.kind !== 'rollback') {
+    // COMMIT is the first to hear of the loss: its tag alone would be read as success by many drivers.
+    session.out.send(encode.errorResponse(doom));
+    session.transaction = IDLE;
+  } else {
+    complete(session, answer);
+  }
+  session.out.send(encode.readyForQuery(readyStatus(session.transaction)));
+  return true;
+}
+
+function textOf(message: Buffer, statement: StatementInfo): string {
+  if (statement.start < 0) return message.toString('utf8', 5, message.length - 1);
+  return message.toString('utf8', 5 + statement.start, 5 + statement.end);
+}
+
+function sendOwn(session: Session, own: OwnAnswer): void {
+  if (own.error !== undefined) {
+    session.out.send(encode.errorResponse(own.error));
+    return;
+  }
+  if (own.column !== undefined) {
+    session.out.send(encode.rowDescription([{ name: own.column }]));
+    session.out.send(encode.dataRow([own.value ?? null]));
+  }
+  session.out.send(encode.commandComplete(own.tag));
+}
+
+/** The proxy's own settings over the extended protocol: a unit that executes exactly one such statement. */
+function answerExtended(session: Session, unit: Unit): boolean {
+  const executed = unit.entries.find((entry) => entry.kind === 'execute');
+  if (executed === undefined || executed.tracked === null) return answerOwnShow(session, unit);
+  return answerOwn(session, unit, executed.tracked);
+}
+
+/** SHOW is not tracked: it is found by its Parse or Bind. */
+function answerOwnShow(session: Session, unit: Unit): boolean {
+  if (unit.plan.target === 'follower' || unit.plan.label === 'none') return false;
+  const prepared = unit.entries.find((entry) => entry.prepared !== null)?.prepared;
+  return prepared === undefined || prepared === null ? false : answerOwn(session, unit, prepared.classification);
+}
+
+function answerOwn(session: Session, unit: Unit, classification: Classification): boolean {
+  const statement = classification.statements.length === 1 ? classification.statements[0] : undefined;
+  if (
+    statement === undefined ||
+    unit.entries.some((entry) => entry.prepared !== null && entry.prepared.classification !== classification)
+  )
+    return false;
+  const executes = unit.entries.some((entry) => entry.kind === 'execute');
+  const own = answerOwnSetting(session, statement, !executes);
+  if (own === null) return false;
+  for (const entry of unit.entries) {
+    if (entry.kind === 'parse') session.out.send(encode.PARSE_COMPLETE);
+    else if (entry.kind === 'bind') session.out.send(encode.BIND_COMPLETE);
+    else if (entry.kind === 'local') session.out.send(entry.bytes);
+    else if (entry.kind === 'close') session.out.send(encode.CLOSE_COMPLETE);
+    else if (entry.kind === 'describe') describeOwn(session, own, entry.prepared !== null);
+    else if (entry.kind === 'execute') executeOwn(session, own);
+    if (entry.kind === 'execute' && own.error !== undefined) break;
+  }
+  session.out.send(encode.readyForQuery(readyStatus(session.transaction)));
+  session.phase = 'idle';
+  session.unit = null;
+  return true;
+}
+
+function describeOwn(session: Session, own: OwnAnswer, statement: boolean): void {
+  if (statement) session.out.send(encode.parameterDescription([]));
+  session.out.send(own.column === undefined ? encode.NO_DATA : encode.rowDescription([{ name: own.column }]));
+}
+
+function executeOwn(session: Session, own: OwnAnswer): void {
+  if (own.error !== undefined) session.out.send(encode.errorResponse(own.error));
+  else {
+    if (own.column !== undefined) session.out.send(encode.dataRow([own.value ?? null]));
+    session.out.send(encode.commandComplete(own.tag));
+  }
+}
+
+/** As PostgreSQL treats a failed transaction: only what ends it goes through, and after an error all up to Sync is void. */
+function answerDoomedExtended(session: Session, unit: Unit): boolean {
+  let current: Classification | null = null;
+  for (const entry of unit.entries) {
+    if (entry.kind === 'parse' || entry.kind === 'bind') current = entry.prepared?.classification ?? null;
+    const answer = doomedEntry(session, entry.kind, current);
+    if (answer instanceof ClientError) {
+      for (const each of unit.entries) each.undo?.();
+      session.out.send(encode.errorResponse(answer));
+      break;
+    }
+    if (answer !== null) session.out.send(answer);
+  }
+  session.out.send(encode.readyForQuery(readyStatus(session.transaction)));
+  session.phase = 'idle';
+  session.unit = null;
+  return true;
+}
+
+function doomedEntry(
+  session: Session,
+  kind: string,
+  classification: Classification | null,
+): Buffer | ClientError | null {
+  const statement = classification?.statements.length === 1 ? classification.statements[0] : undefined;
+  const ends =
+    statement?.kind === 'rollback' || statement?.kind === 'commit' || statement?.kind === 'prepare-transaction';
+  switch (kind) {
+    case 'sync':
+      return null;
+    case 'close':
+    case 'local':
+      return encode.CLOSE_COMPLETE;
+    case 'parse':
+      return ends ? encode.PARSE_COMPLETE : failed(session);
+    case 'bind':
+      return ends ? encode.BIND_COMPLETE : failed(session);
+    case 'describe':
+      return ends ? encode.NO_DATA : failed(session);
+    case 'execute':
+      if (!ends || statement === undefined) return failed(session);
+      return endDoomed(session, statement);
+    default:
+      return failed(session);
+  }
+}
+
+function endDoomed(session: Session, statement: StatementInfo): Buffer | ClientError {
+  const { doom } = session;
+  session.doom = null;
+  const answer = transactionAnswer(session.transaction, statement, '');
+  forgetTransaction(session);
+  if (answer !== null) session.transaction = answer.next;
+  return doom !== null && statement.kind !== 'rollback' ? doom : encode.commandComplete('ROLLBACK');
+}
+
+function failed(session: Session): ClientError {
+  const error = session.doom ?? inFailedTransaction();
+  session.doom = null;
+  return error;
+}

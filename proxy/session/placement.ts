@@ -1,0 +1,245 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ClientError, LeaseholdError } from '../../common/errors.ts';
+import type { NodeFreshness } from '../../replication-monitor/types.ts';
+import type { LeaderPass } from '../cluster/types.ts';
+import type { Backend } from '../pool/backend.ts';
+import { type Pool, PoolFullError } from '../pool/pool.ts';
+import { chooseFollower, type FollowerChoice } from '../routing/choose-node.ts';
+import { stateLost, transactionLost } from './errors.ts';
+import { LEADER_RETRY_MS } from './limits.ts';
+import { refuseUnit, report } from './refuse.ts';
+import { dropBackend, mayStillLead } from './release.ts';
+import { sendUnit } from './send.ts';
+import type { Session } from './session.ts';
+import { DOOMED } from '../routing/transaction.ts';
+import { waitForFollower, waitForLease } from './waits.ts';
+import type { Unit } from './unit.ts';
+
+/** `any`: a server of the cluster, whatever it has replayed. */
+export type Need = 'leader' | 'follower' | 'any';
+
+/** What a unit runs on. `pass` for work on the leader. */
+interface Placed {
+  readonly backend: Backend;
+  readonly pool: Pool;
+  readonly pass: LeaderPass | null;
+}
+
+/** The fast path: a fresh follower, or the leader, with an idle connection. Nothing is kept when it returns false. */
+export function tryPlace(session: Session, unit: Unit, need: Need): boolean {
+  if (need !== 'leader') {
+    const choice = choose(session, unit, need);
+    if (choice.kind === 'wait') return false;
+    if (choice.kind === 'follower') {
+      const pool = followerPool(session, choice.node);
+      const backend = pool?.tryTake() ?? null;
+      if (pool === null || backend === null) return false;
+      attach(session, { backend, pool, pass: null });
+      return true;
+    }
+  }
+  const pass = session.context.gate.tryEnter();
+  if (pass === null) return false;
+  const pool = leaderPool(session, pass);
+  const backend = pool.tryTake();
+  if (backend === null) {
+    pass.leave();
+    return false;
+  }
+  attach(session, { backend, pool, pass });
+  return true;
+}
+
+/** The slow path; the session's input waits meanwhile. Ends with the unit sent or refused. */
+export function place(session: Session, unit: Unit, need: Need): void {
+  const abort = startWaiting(session);
+  void find(session, unit, need, abort.signal).then(
+    (placed) => {
+      stopWaiting(session);
+      if (session.phase === 'closed' || abort.signal.aborted) {
+        placed.pass?.leave();
+        placed.pool.give(placed.backend);
+        if (session.phase !== 'closed') refuseUnit(session, unit, abort.signal.reason);
+        return;
+      }
+      attach(session, placed);
+      sendUnit(session, unit);
+    },
+    (error: unknown) => {
+      stopWaiting(session);
+      if (session.phase !== 'closed') refuseUnit(session, unit, error);
+    },
+  );
+}
+
+function startWaiting(session: Session): AbortController {
+  const abort = new AbortController();
+  session.phase = 'placing';
+  session.waiting = abort;
+  session.waitingFor = 'connection';
+  session.waitingSinceMs = session.context.clock.nowMs();
+  return abort;
+}
+
+function stopWaiting(session: Session): void {
+  session.waiting = null;
+  session.waitingFor = null;
+}
+
+function attach(session: Session, placed: Placed): void {
+  session.backend = placed.backend;
+  session.pool = placed.pool;
+  session.pass = placed.pass;
+  placed.backend.attach(session);
+}
+
+/** A connection for the need, however long that takes within the limits. Rejects with what the client is to be told. */
+export async function find(session: Session, unit: Unit, need: Need, signal: AbortSignal): Promise<Placed> {
+  if (need !== 'leader') {
+    const placed = await findFollower(session, unit, need, signal);
+    if (placed !== null) return placed;
+  }
+  return await findLeader(session, signal);
+}
+
+async function findFollower(session: Session, unit: Unit, need: Need, signal: AbortSignal): Promise<Placed | null> {
+  for (;;) {
+    let choice = choose(session, unit, need);
+    if (choice.kind === 'wait') choice = await waitForFollower(session, () => choose(session, unit, need), signal);
+    if (choice.kind !== 'follower') return null;
+    const pool = followerPool(session, choice.node);
+    if (pool === null) return null;
+    try {
+      const backend = await pool.take(signal);
+      if (!backend.closed) return { backend, pool, pass: null };
+    } catch (error) {
+      // A full pool is the client's to know. Whatever else a follower has against us, another server may not.
+      if (error instanceof PoolFullError || signal.aborted) throw error;
+    }
+    unit.tried.add(choice.node);
+  }
+}
+
+async function findLeader(session: Session, signal: AbortSignal): Promise<Placed> {
+  const { clock, config, gate, metrics } = session.context;
+  const startedMs = clock.nowMs();
+  for (;;) {
+    const pass = await enter(session, signal);
+    const pool = leaderPool(session, pass);
+    try {
+      const backend = await pool.take(signal);
+      if (!backend.closed && session.context.lease.stillLeads(pass.term)) {
+        return { backend, pool, pass };
+      }
+      pool.give(backend);
+      pass.leave();
+    } catch (error) {
+      pass.leave();
+      const waitedMs = clock.nowMs() - startedMs;
+      if (!isPassing(error) || signal.aborted || waitedMs > config.hold.deadlineMs) throw error;
+      // The route is open and its leader does not answer: it is going, or coming. Ask again until the deadline.
+      await sleep(LEADER_RETRY_MS, undefined, { signal });
+    }
+  }
+
+  async function enter(of: Session, abort: AbortSignal): Promise<LeaderPass> {
+    const at = gate.tryEnter();
+    if (at !== null) return at;
+    const sinceMs = clock.nowMs();
+    of.waitingFor = 'leader';
+    try {
+      const pass = await gate.enter(abort);
+      metrics.holdEnded(clock.nowMs() - sinceMs, 'served');
+      return pass;
+    } catch (error) {
+      metrics.holdEnded(clock.nowMs() - sinceMs, abort.aborted ? 'gone' : 'refused');
+      throw error;
+    } finally {
+      of.waitingFor = 'connection';
+    }
+  }
+}
+
+/** Refusals that end by themselves: the server is starting, stopping, not there, or not open to clients yet. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof PoolFullError) return false;
+  if (error instanceof ClientError) return error.sqlState.startsWith('57P') || isFenced(error);
+  return error instanceof LeaseholdError && error.code === 'BACKEND_UNREACHABLE';
+}
+
+/** `no pg_hba.conf entry`: a node is fenced while it does not lead (invalid_authorization_specification). */
+function isFenced(error: ClientError): boolean {
+  return error.sqlState === '28000';
+}
+
+/** An open transaction or a pinned session whose leader is not confirmed now: it waits until it is, or is known not to be. */
+export function placeAgain(session: Session, unit: Unit, backend: Backend): void {
+  const abort = startWaiting(session);
+  const inTransaction = session.pass !== null;
+  session.waitingFor = 'leader';
+  const done = inTransaction
+    ? waitForLease(session, backend, abort.signal)
+    : session.context.gate.enter(abort.signal).then((pass) => {
+        session.pass = pass;
+        return pass.term === backend.place.term;
+      });
+  void done.then(
+    (leads) => {
+      stopWaiting(session);
+      if (session.phase === 'closed') return;
+      if (session.backend !== backend) return; // lost meanwhile, and that was told
+      if (leads && mayStillLead(session, backend)) sendUnit(session, unit);
+      else giveUp(session, unit, inTransaction);
+    },
+    (error: unknown) => {
+      stopWaiting(session);
+      if (session.phase !== 'closed' && session.backend === backend) refuseUnit(session, unit, error);
+    },
+  );
+}
+
+function giveUp(session: Session, unit: Unit, inTransaction: boolean): void {
+  const reason = 'this proxy could not confirm that the server still leads';
+  if (!inTransaction || session.pins.size > 0) {
+    session.terminate(stateLost(reason, session.pins));
+    return;
+  }
+  dropBackend(session);
+  session.transaction = DOOMED;
+  report(session, unit, transactionLost(reason));
+}
+
+// ---- pools
+
+function choose(session: Session, unit: Unit, need: Need): FollowerChoice {
+  const { monitor, config, clock, databaseFloors, pools } = session.context;
+  const any = need === 'any';
+  return chooseFollower(monitor.snapshot, {
+    level: any ? 'eventual' : session.level,
+    floor: session.floor,
+    databaseFloorMs: databaseFloors.get(session.client.database) ?? -Infinity,
+    maxStalenessMs: any ? Infinity : config.routing.maxStalenessMs,
+    nowMs: clock.nowMs(),
+    inFlight: (node) => pools.busyOf(node),
+    exclude: unit.tried,
+    random: Math.random(),
+  });
+}
+
+function followerPool(session: Session, node: string): Pool | null {
+  const at: NodeFreshness | undefined = session.context.monitor.snapshot.nodes.get(node);
+  if (at === undefined) return null;
+  const { user, database, credentials } = session.client;
+  return session.context.pools.poolOf(
+    { node, host: at.host, port: at.port, role: 'follower', term: null },
+    user,
+    database,
+    credentials,
+  );
+}
+
+function leaderPool(session: Session, pass: LeaderPass): Pool {
+  const { node, host, port, term } = pass;
+  const { user, database, credentials } = session.client;
+  return session.context.pools.poolOf({ node, host, port, role: 'leader', term }, user, database, credentials);
+}

@@ -1,0 +1,128 @@
+import type { Classification, PinReason, StatementInfo } from '../sql/types.ts';
+
+/** What the proxy has to know of a unit of work before and after it runs. */
+export interface UnitPlan {
+  /** `any`: SET and the like, which only need a server to check the value. */
+  readonly target: 'leader' | 'follower' | 'any';
+  /** May be run again elsewhere while nothing of its answer was passed on. */
+  readonly retryable: boolean;
+  /** For metrics: a word of a fixed set. */
+  readonly label: string;
+  readonly pins: readonly PinReason[];
+  /** Some statement changes what the proxy keeps: settings, transaction, prepared statements. */
+  readonly tracked: boolean;
+  /** Ends a transaction, perhaps with a commit. */
+  readonly committing: boolean;
+  readonly begin: (StatementInfo & { readonly kind: 'begin' }) | null;
+  /** May end a pin: ask the server afterwards. */
+  readonly checksPins: boolean;
+  /** Takes prepared statements away: nothing may be taken for prepared within this unit. */
+  readonly deallocates: boolean;
+  readonly ddl: boolean;
+}
+
+/** Messages that name no statement (Sync alone, a Close). */
+export const EMPTY_PLAN: UnitPlan = {
+  target: 'any',
+  retryable: true,
+  label: 'none',
+  pins: [],
+  tracked: false,
+  committing: false,
+  begin: null,
+  checksPins: false,
+  deallocates: false,
+  ddl: false,
+};
+
+/** What could not be read: too long for the buffer, or a fast-path function call. */
+export const OPAQUE_PLAN: UnitPlan = { ...EMPTY_PLAN, target: 'leader', retryable: false, label: 'opaque' };
+
+const plans = new WeakMap<Classification, UnitPlan>();
+
+export function planOf(classification: Classification): UnitPlan {
+  let plan = plans.get(classification);
+  if (plan === undefined) {
+    plan = makePlan(classification);
+    plans.set(classification, plan);
+  }
+  return plan;
+}
+
+/** Both in one unit: the stronger class decides. */
+export function mergePlans(a: UnitPlan, b: UnitPlan): UnitPlan {
+  if (a === b || b === EMPTY_PLAN) return a;
+  if (a === EMPTY_PLAN) return b;
+  const targets = [a.target, b.target];
+  const target = targets.includes('leader') ? 'leader' : targets.includes('follower') ? 'follower' : 'any';
+  return {
+    target,
+    retryable: a.retryable && b.retryable,
+    label: b.target === 'leader' ? b.label : a.label,
+    pins: [...new Set([...a.pins, ...b.pins])],
+    tracked: a.tracked || b.tracked,
+    committing: a.committing || b.committing,
+    begin: a.begin ?? b.begin,
+    checksPins: a.checksPins || b.checksPins,
+    deallocates: a.deallocates || b.deallocates,
+    ddl: a.ddl || b.ddl,
+  };
+}
+
+function makePlan(classification: Classification): UnitPlan {
+  const { statements, reason, retryable } = classification;
+  const has = (...kinds: StatementInfo['kind'][]): boolean => statements.some((s) => kinds.includes(s.kind));
+  // SQL-level PREPARE lives on its server and has no virtual form: the session keeps that server.
+  const pins: PinReason[] = has('prepare') ? [...classification.pins, 'session-state'] : [...classification.pins];
+  return {
+    target: targetOf(classification),
+    retryable,
+    label: reason.split(':', 1)[0] ?? reason,
+    pins: [...new Set(pins)],
+    tracked: statements.some(isTracked),
+    committing: has('commit', 'rollback', 'prepare-transaction', 'finish-prepared'),
+    begin: (statements.find((s) => s.kind === 'begin') as UnitPlan['begin'] | undefined) ?? null,
+    checksPins: has('unlisten', 'close-cursor') || pins.includes('advisory-lock'),
+    deallocates: has('deallocate', 'discard'),
+    ddl: reason.startsWith('ddl') || (statements.length > 1 && has('utility')),
+  };
+}
+
+/** Settings whose values tell the role of a server: a client must see the leader's. */
+const ROLE_SETTING = /^(?:transaction_|in_hot_standby|primary_|synchronous_|hot_standby|recovery_)/;
+
+function targetOf(classification: Classification): UnitPlan['target'] {
+  const free = classification.statements.every(
+    (s) =>
+      ((s.kind === 'set' || s.kind === 'show') && !ROLE_SETTING.test(s.name)) ||
+      s.kind === 'reset-all' ||
+      (s.kind === 'set-transaction' && s.session),
+  );
+  if (free && classification.statements.length > 0 && classification.hint === null) return 'any';
+  const onOneServer = classification.statements.some((s) => s.kind === 'prepare' || s.kind === 'execute');
+  return classification.target === 'follower' && !onOneServer ? 'follower' : 'leader';
+}
+
+export function isTracked(statement: StatementInfo): boolean {
+  switch (statement.kind) {
+    case 'read':
+    case 'write':
+    case 'utility':
+    case 'unparsed':
+    case 'show':
+    case 'execute':
+    case 'prepare':
+    case 'fetch':
+    case 'copy-from':
+    case 'copy-to':
+    case 'explain-route':
+    case 'declare-cursor':
+    case 'close-cursor':
+    case 'listen':
+    case 'unlisten':
+    case 'finish-prepared':
+      return false;
+    default:
+      return true;
+  }
+}

@@ -1,0 +1,82 @@
+import type { Classification } from '../sql/types.ts';
+import { parse } from '../wire/encode.ts';
+
+/**
+ * A prepared statement as the proxy keeps it. Sessions map their own names to these; servers have them under
+ * `serverName`, which is the same on every server and for every session with the same text and parameter types.
+ */
+export interface Prepared {
+  /** '' for an unnamed one, which belongs to one session. */
+  readonly serverName: string;
+  /** The Parse message that makes it on a server. */
+  readonly parse: Buffer;
+  /** The SQL text within `parse`. */
+  readonly textStart: number;
+  readonly textEnd: number;
+  /** Renewed when the catalog changed or the statement turned out to be a write. */
+  classification: Classification;
+  catalogVersion: number;
+}
+
+/** Statements known to the process; an evicted one only loses its sharing. */
+const MAX_STATEMENTS = 20_000;
+/** Longer texts are not shared, so that they do not fill the memory as keys. */
+const MAX_SHARED_BYTES = 64 * 1024;
+
+export interface ParseParts {
+  readonly text: Buffer;
+  /** Count and oids, as in the message. */
+  readonly oids: Buffer;
+  readonly classification: Classification;
+  readonly catalogVersion: number;
+}
+
+/** Gives equal statements of one database equal server names. */
+export class StatementStore {
+  readonly #byText = new Map<string, Prepared>();
+  #last = 0;
+
+  intern(database: string, parts: ParseParts): Prepared {
+    if (parts.text.length > MAX_SHARED_BYTES) return this.#make(parts);
+    const key = `${database}\0${parts.oids.toString('latin1')}\0${parts.text.toString('latin1')}`;
+    const known = this.#byText.get(key);
+    if (known !== undefined) {
+      known.classification = parts.classification;
+      known.catalogVersion = parts.catalogVersion;
+      return known;
+    }
+    if (this.#byText.size >= MAX_STATEMENTS) {
+      const oldest = this.#byText.keys().next();
+      if (oldest.done !== true) this.#byText.delete(oldest.value);
+    }
+    const prepared = this.#make(parts);
+    this.#byText.set(key, prepared);
+    return prepared;
+  }
+
+  /** The next session to prepare this text gets another name: servers refuse the old one (0A000 after DDL). */
+  forget(serverName: string): void {
+    for (const [key, prepared] of this.#byText) {
+      if (prepared.serverName !== serverName) continue;
+      this.#byText.delete(key);
+      return;
+    }
+  }
+
+  #make(parts: ParseParts): Prepared {
+    this.#last += 1;
+    return prepare(`leasehold_${this.#last}`, parts);
+  }
+}
+
+export function prepare(serverName: string, parts: ParseParts): Prepared {
+  const textStart = 5 + serverName.length + 1;
+  return {
+    serverName,
+    parse: parse(serverName, parts.text, parts.oids),
+    textStart,
+    textEnd: textStart + parts.text.length,
+    classification: parts.classification,
+    catalogVersion: parts.catalogVersion,
+  };
+}

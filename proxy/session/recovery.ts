@@ -1,0 +1,128 @@
+import type { Backend } from '../pool/backend.ts';
+import { type Failure, type Recovery, recoveryOf } from '../routing/retry.ts';
+import { DOOMED, onTransactionEvent } from '../routing/transaction.ts';
+import type { ErrorFields } from '../wire/decode.ts';
+import { outcomeUnknown, readLost, transactionLost } from './errors.ts';
+import { forgetTransaction, report } from './refuse.ts';
+import { dropBackend, giveBack } from './release.ts';
+import type { Session } from './session.ts';
+import { startUnit } from './start.ts';
+import { reclassify, Unit } from './unit.ts';
+
+const PASS_ON: Recovery = { kind: 'pass-on' };
+
+/** A server's error to a statement: the client's, or a reason to run the unit elsewhere. */
+export function decide(session: Session, error: ErrorFields): Recovery {
+  const { unit, backend } = session;
+  if (unit === null || backend === null || backend.place.role === 'leader') return PASS_ON;
+  const { severity, sqlState, file, routine } = error;
+  return recoveryOf({
+    ...failureOf(session, unit, backend),
+    error: { severity, sqlState, file: file === '' ? null : file, routine: routine === '' ? null : routine },
+  });
+}
+
+function failureOf(session: Session, unit: Unit, backend: Backend): Omit<Failure, 'error'> {
+  const repeatable = unit.plan.retryable && unit.complete && !unit.streamed;
+  return {
+    work: repeatable ? 'read' : 'write',
+    role: backend.place.role,
+    transaction: transactionOf(session, unit),
+    sent: true,
+    passedOn: session.passedOn,
+    attempts: unit.attempts,
+  };
+}
+
+function transactionOf(session: Session, unit: Unit): Failure['transaction'] {
+  if (unit.plan.committing) return 'committing';
+  if (session.opening !== null) return 'opening';
+  if (session.transaction.kind === 'open') return 'open';
+  return unit.plan.begin === null ? 'none' : 'opening';
+}
+
+/** The answer that was dropped has ended: the unit may run again. */
+export function afterDropped(session: Session, status: 'I' | 'T' | 'E'): void {
+  const recovery = session.recovery as Recovery;
+  const unit = session.unit as Unit;
+  const { backend } = session;
+  const { metrics, classifier } = session.context;
+  if (backend !== null) unit.tried.add(backend.place.node);
+  if (status === 'I') giveBack(session);
+  else dropBackend(session);
+  session.pass?.leave();
+  session.pass = null;
+  if (session.phase === 'closed') return;
+  if (recovery.kind === 'retry-on-leader') {
+    unit.leaderOnly = true;
+    if (recovery.learn && unit.key !== null) learn(session, unit, unit.key, (key) => classifier.learnWrite(key));
+  }
+  metrics.retried(recovery.kind === 'retry-on-leader' ? 'learned-write' : 'recovery-conflict');
+  again(session, unit);
+}
+
+function learn(session: Session, unit: Unit, key: string, learnWrite: (key: string) => void): void {
+  learnWrite(key);
+  for (const { prepared } of unit.entries) if (prepared !== null) reclassify(prepared, session.scope);
+}
+
+/** The same unit from its beginning, on whatever server is right now. */
+function again(session: Session, unit: Unit): void {
+  session.recovery = null;
+  session.exchange.reset();
+  session.out.discard();
+  if (session.opening !== null) {
+    session.transaction = session.opening;
+    session.opening = null;
+  }
+  session.settings.endTransaction(false);
+  startUnit(session, unit);
+}
+
+export function afterLossInFlight(session: Session, backend: Backend, reason: string): void {
+  const unit = session.unit ?? new Unit();
+  unit.tried.add(backend.place.node);
+  if (backend.insideMessage && session.passedOn) {
+    session.close(); // half a message reached the client: nothing sensible can follow it
+    return;
+  }
+  if (session.recovery !== null) {
+    session.context.metrics.retried('connection-lost');
+    if (session.recovery.kind === 'retry-on-leader') unit.leaderOnly = true;
+    again(session, unit);
+    return;
+  }
+  const recovery = recoveryOf({ ...failureOf(session, unit, backend), error: null });
+  if (recovery.kind === 'retry-elsewhere' || recovery.kind === 'again' || recovery.kind === 'retry-on-leader') {
+    session.context.metrics.retried('connection-lost');
+    again(session, unit);
+    return;
+  }
+  if (!session.passedOn) session.out.discard();
+  reportLoss(session, unit, reason, recovery.kind === 'report' && recovery.sqlState === '40001');
+}
+
+function reportLoss(session: Session, unit: Unit, reason: string, rolledBack: boolean): void {
+  const kind = transactionOf(session, unit);
+  const unheard = session.passedOn ? session.exchange.pending() : unit.entries;
+  if (kind === 'none' || kind === 'committing') {
+    forgetTransaction(session);
+    const error = !rolledBack ? outcomeUnknown(reason) : kind === 'none' ? readLost(reason) : transactionLost(reason);
+    report(session, unit, error, unheard);
+    return;
+  }
+  session.transaction = DOOMED;
+  session.opening = null;
+  session.wrote = false;
+  report(session, unit, transactionLost(reason), unheard);
+}
+
+/** Lost while the client was not waiting for anything: it learns of it with its next statement. */
+export function afterLossBetween(session: Session, reason: string): void {
+  const before = session.transaction;
+  session.transaction = onTransactionEvent(before, { type: 'lost' });
+  session.wrote = false;
+  if (before.kind !== 'open') return;
+  // A transaction that had failed has nothing more to lose, and its client knows.
+  if (!before.failed) session.doom = transactionLost(reason);
+}

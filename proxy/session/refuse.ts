@@ -1,0 +1,69 @@
+import type { ClientError } from '../../common/errors.ts';
+import { DOOMED, IDLE, readyStatus } from '../routing/transaction.ts';
+import { errorResponse, readyForQuery } from '../wire/encode.ts';
+import { asClientError } from './errors.ts';
+import type { Entry } from './exchange.ts';
+import type { Session } from './session.ts';
+import type { Unit } from './unit.ts';
+
+/** The unit is not carried out: no server could be had for it. The session lives on, unless the error is FATAL. */
+export function refuseUnit(session: Session, unit: Unit, cause: unknown): void {
+  const error = asClientError(cause);
+  session.context.logger.debug(
+    { event: 'unit.refused', sqlState: error.sqlState, session: session.processId },
+    'refused',
+  );
+  if (session.transaction.kind === 'deferred') session.transaction = DOOMED;
+  report(session, unit, error);
+}
+
+/**
+ * Answers a unit with an error of the proxy's own. The state of the transaction must have been set before. `unheard` are the
+ * messages that were not carried out as far as the client can know.
+ */
+export function report(
+  session: Session,
+  unit: Unit,
+  error: ClientError,
+  unheard: readonly Entry[] = unit.entries,
+): void {
+  if (session.phase === 'closed') return;
+  if (error.sqlState === '57P01' && session.draining !== null) {
+    session.terminate(session.draining);
+    return;
+  }
+  if (session.partOpen) {
+    session.terminate(error); // the rest of its message is still on its way
+    return;
+  }
+  for (const entry of unheard) entry.undo?.();
+  session.context.metrics.clientError(error.sqlState);
+  session.exchange.reset();
+  session.unit = null;
+  session.out.send(errorResponse(error.severity === 'FATAL' ? asError(error) : error));
+  if (unit.complete) {
+    session.out.send(readyForQuery(readyStatus(session.transaction)));
+    session.phase = 'idle';
+  } else {
+    session.phase = 'discarding';
+  }
+  session.flush();
+  session.readOn();
+}
+
+/** A server that refuses a *connection* says FATAL; to the session it is an error like any other. */
+function asError(error: ClientError): ClientError {
+  return Object.assign(Object.create(Object.getPrototypeOf(error) as object) as ClientError, error, {
+    severity: 'ERROR',
+  });
+}
+
+/** The transaction is over for the client, whatever became of it. */
+export function forgetTransaction(session: Session): void {
+  session.transaction = IDLE;
+  session.settings.endTransaction(false);
+  session.statements.portals.clear();
+  session.statements.unnamedPortal = null;
+  session.wrote = false;
+  session.opening = null;
+}

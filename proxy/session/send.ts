@@ -1,0 +1,215 @@
+import type { Backend } from '../pool/backend.ts';
+import { runInternal } from '../pool/internal-query.ts';
+import { settingsDiff, type SettingsImage } from '../routing/settings-image.ts';
+import { onTransactionEvent } from '../routing/transaction.ts';
+import { close, execute, FLUSH, PARSE_COMPLETE, query } from '../wire/encode.ts';
+import type { Entry } from './exchange.ts';
+import { INTERNAL_TIMEOUT_MS } from './limits.ts';
+import { RESET_SQL, AFTER_RESET } from './pins.ts';
+import type { Prepared } from './prepared.ts';
+import { refuseUnit } from './refuse.ts';
+import { dropBackend } from './release.ts';
+import type { Session } from './session.ts';
+import type { Unit } from './unit.ts';
+
+/**
+ * Sends the unit to the session's backend: first what the backend lacks (settings, BEGIN, prepared statements), in the
+ * same write, its answers kept from the client.
+ */
+export function sendUnit(session: Session, unit: Unit): void {
+  const backend = session.backend as Backend;
+  const outside = session.transaction.kind === 'idle' || session.transaction.kind === 'deferred';
+  const image = session.settings.outsideImage;
+  if (outside && backend.settings !== image && !applyInOneWrite(session, unit, backend, image)) return;
+  begin(session, unit, backend);
+  const writes: Buffer[] = [];
+  if (outside && backend.settings !== image) {
+    pushOwnQuery(session, backend, (settingsDiff(backend.settings ?? AFTER_RESET, image) ?? []).join('; '), writes);
+    backend.settings = image;
+  }
+  if (session.transaction.kind === 'deferred') openDeferred(session, backend, writes);
+  else if (outside && unit.plan.tracked) session.settings.beginTransaction(); // what it sets is undone if it fails
+  prepareDeallocate(session, unit, backend, writes);
+  for (const entry of unit.entries) pushEntry(session, backend, unit, entry, writes);
+  if (!unit.complete && !unit.streamed) writes.push(FLUSH);
+  write(backend, writes);
+  session.phase = unit.complete ? 'busy' : 'open';
+  session.exchange.emitLocals();
+  if (backend.needsDrain) session.socket.pause();
+  if (session.socket.writableNeedDrain) backend.pause();
+}
+
+function begin(session: Session, unit: Unit, backend: Backend): void {
+  session.flush(); // answers to earlier statements are not part of this one's
+  session.unit = unit;
+  session.exchange.reset();
+  session.passedOn = false;
+  session.errored = false;
+  session.muted = false;
+  session.recovery = null;
+  session.holding = unit.plan.retryable && unit.complete && !unit.streamed;
+  unit.attempts += 1;
+  const { node, role } = backend.place;
+  if (role === 'leader' && unit.plan.target === 'leader') session.wrote = true;
+  session.context.metrics.statements.count(node, role, unit.plan.label);
+}
+
+/** Whether the settings can go along with the unit (or none are missing). Else they are applied first, and this sends it then. */
+function applyInOneWrite(session: Session, unit: Unit, backend: Backend, image: SettingsImage): boolean {
+  if (backend.settings !== null) {
+    const missing = settingsDiff(backend.settings, image);
+    if (missing === null) {
+      backend.settings = image;
+      return true;
+    }
+    if (isHarmless(backend.settings, image)) return true;
+  }
+  const statements = settingsDiff(backend.settings ?? AFTER_RESET, image) ?? [];
+  const sql = backend.settings === null ? [RESET_SQL, ...statements] : statements;
+  session.phase = 'placing';
+  backend.unnamedOwner = null;
+  void runInternal(backend, sql.join('; '), INTERNAL_TIMEOUT_MS).then(
+    () => {
+      backend.settings = image;
+      if (session.phase === 'closed') dropBackend(session);
+      else sendUnit(session, unit);
+    },
+    (error: unknown) => {
+      dropBackend(session);
+      if (session.phase !== 'closed') refuseUnit(session, unit, error);
+    },
+  );
+  return false;
+}
+
+/** Settings that every server takes from everybody, and without which a statement would do no harm. */
+const HARMLESS = new Set([
+  'application_name',
+  'datestyle',
+  'extra_float_digits',
+  'intervalstyle',
+  'timezone',
+  'statement_timeout',
+  'lock_timeout',
+  'idle_in_transaction_session_timeout',
+]);
+
+function isHarmless(from: SettingsImage, to: SettingsImage): boolean {
+  for (const [name, setting] of from) if (to.get(name)?.sql !== setting.sql && !HARMLESS.has(name)) return false;
+  for (const [name, setting] of to) if (from.get(name)?.sql !== setting.sql && !HARMLESS.has(name)) return false;
+  return true;
+}
+
+function openDeferred(session: Session, backend: Backend, writes: Buffer[]): void {
+  if (session.transaction.kind !== 'deferred') return;
+  session.opening = session.transaction;
+  pushOwnQuery(session, backend, session.transaction.sql.join('; '), writes);
+  session.transaction = onTransactionEvent(session.transaction, { type: 'opened', node: backend.place.node });
+  session.settings.beginTransaction();
+}
+
+function pushOwnQuery(session: Session, backend: Backend, sql: string, writes: Buffer[]): void {
+  if (sql === '') return;
+  const bytes = query(sql);
+  backend.unnamedOwner = null;
+  session.exchange.push({ kind: 'query', bytes, swallow: true, prepared: null, tracked: null, undo: null });
+  writes.push(bytes);
+}
+
+/** More of a unit that is on its server already. */
+export function sendEntry(session: Session, entry: Entry): void {
+  const backend = session.backend as Backend;
+  const writes: Buffer[] = [];
+  pushEntry(session, backend, session.unit as Unit, entry, writes);
+  write(backend, writes);
+  if (backend.needsDrain) session.socket.pause();
+}
+
+function write(backend: Backend, writes: readonly Buffer[]): void {
+  if (writes.length === 1) {
+    backend.write(writes[0] as Buffer);
+    return;
+  }
+  if (writes.length === 0) return;
+  backend.cork();
+  for (const bytes of writes) backend.write(bytes);
+  backend.uncork();
+}
+
+/** A portal that no client names: executing it fails, and that is what it is for. */
+const CERTAIN_FAILURE = execute('leasehold: no such portal');
+
+function pushEntry(session: Session, backend: Backend, unit: Unit, entry: Entry, writes: Buffer[]): void {
+  const { exchange } = session;
+  switch (entry.kind) {
+    case 'local':
+      exchange.push(entry);
+      return;
+    case 'fail':
+      exchange.push(entry);
+      writes.push(CERTAIN_FAILURE);
+      return;
+    case 'query':
+    case 'call':
+      if (entry.kind === 'query') {
+        backend.unnamedOwner = null; // a simple query drops the unnamed statement
+        session.statements.unnamed = null;
+      }
+      break;
+    case 'parse':
+      if (isThere(backend, unit, entry.prepared as Prepared)) {
+        exchange.push({ ...entry, kind: 'local', bytes: PARSE_COMPLETE });
+        return;
+      }
+      noteParse(session, backend, entry.prepared as Prepared, writes);
+      break;
+    default:
+      if (entry.prepared !== null) ensure(session, backend, entry.prepared, writes);
+  }
+  exchange.push(entry);
+  writes.push(entry.bytes);
+}
+
+/** A named statement that the backend has need not be sent again; an unnamed one replaces what is there. */
+function isThere(backend: Backend, unit: Unit, prepared: Prepared): boolean {
+  if (prepared.serverName === '' || unit.plan.deallocates || !backend.statements.has(prepared.serverName)) return false;
+  backend.statements.touch(prepared.serverName);
+  return true;
+}
+
+function ensure(session: Session, backend: Backend, prepared: Prepared, writes: Buffer[]): void {
+  if (prepared.serverName === '') {
+    if (backend.unnamedOwner === prepared) return;
+  } else if (backend.statements.has(prepared.serverName)) {
+    backend.statements.touch(prepared.serverName);
+    return;
+  }
+  noteParse(session, backend, prepared, writes);
+  const bytes = prepared.parse;
+  session.exchange.push({ kind: 'parse', bytes, swallow: true, prepared, tracked: null, undo: null });
+  writes.push(bytes);
+}
+
+const NOTHING_KEPT: ReadonlySet<string> = new Set();
+
+function noteParse(session: Session, backend: Backend, prepared: Prepared, writes: Buffer[]): void {
+  if (prepared.serverName === '') {
+    backend.unnamedOwner = prepared;
+    return;
+  }
+  const evicted = backend.statements.add(prepared.serverName, NOTHING_KEPT);
+  if (evicted === null) return;
+  const bytes = close('S', evicted);
+  session.exchange.push({ kind: 'close', bytes, swallow: true, prepared: null, tracked: null, undo: null });
+  writes.push(bytes);
+}
+
+/** What the client's DEALLOCATE of a statement of the protocol names on the server, see `Unit` and `local.ts`. */
+function prepareDeallocate(session: Session, unit: Unit, backend: Backend, writes: Buffer[]): void {
+  const statement = unit.simple?.statements.length === 1 ? unit.simple.statements[0] : undefined;
+  if (statement?.kind !== 'deallocate' || statement.name === null) return;
+  if (!session.statements.named.has(statement.name) || session.transaction.kind === 'open') return;
+  // The server has it under another name, for others too: let it take away a stand-in under the client's name.
+  const quoted = `"${statement.name.replaceAll('"', '""')}"`;
+  pushOwnQuery(session, backend, `PREPARE ${quoted} AS SELECT 1`, writes);
+}

@@ -1,0 +1,79 @@
+import { readyStatus, routeOfTransaction } from '../routing/transaction.ts';
+import type { Backend } from '../pool/backend.ts';
+import { readyForQuery } from '../wire/encode.ts';
+import { inFailedTransaction, stateLost } from './errors.ts';
+import { type Need, place, placeAgain, tryPlace } from './placement.ts';
+import { report } from './refuse.ts';
+import { mayStillLead } from './release.ts';
+import { sendUnit } from './send.ts';
+import type { Session } from './session.ts';
+import type { Unit } from './unit.ts';
+
+/** Finds a server for the unit and sends it: at once where that is possible, else the session's input waits. */
+export function startUnit(session: Session, unit: Unit): void {
+  session.unit = unit;
+  if (session.transaction.kind === 'doomed') {
+    const error = session.doom ?? inFailedTransaction();
+    session.doom = null;
+    report(session, unit, error);
+    return;
+  }
+  if (session.backend !== null) {
+    startOnOwn(session, unit, session.backend);
+    return;
+  }
+  if (answeredAlone(session, unit)) return;
+  const need = needOf(session, unit);
+  if (tryPlace(session, unit, need)) sendUnit(session, unit);
+  else place(session, unit, need);
+}
+
+/** The session has a server already: in a transaction, or pinned. */
+function startOnOwn(session: Session, unit: Unit, backend: Backend): void {
+  if (backend.place.role === 'follower') {
+    sendUnit(session, unit);
+    return;
+  }
+  if (session.pass !== null) {
+    if (mayStillLead(session, backend)) sendUnit(session, unit);
+    else placeAgain(session, unit, backend);
+    return;
+  }
+  const pass = session.context.gate.tryEnter();
+  if (pass === null) {
+    placeAgain(session, unit, backend);
+    return;
+  }
+  session.pass = pass;
+  if (pass.term === backend.place.term) sendUnit(session, unit);
+  else session.terminate(stateLost('another server leads now', session.pins));
+}
+
+/** Nothing in it needs a server: a Sync alone, or a Close of what only the proxy knows. */
+function answeredAlone(session: Session, unit: Unit): boolean {
+  if (!unit.complete) return false;
+  for (const entry of unit.entries) if (entry.kind !== 'local' && entry.kind !== 'sync') return false;
+  for (const entry of unit.entries) if (entry.kind === 'local') session.out.send(entry.bytes);
+  session.out.send(readyForQuery(readyStatus(session.transaction)));
+  session.unit = null;
+  session.phase = 'idle';
+  return true;
+}
+
+/** Client encodings in which a byte of a character may look like a quote or a backslash: nothing can be read in them. */
+const UNREADABLE =
+  /^['"]?(?:big5|gbk|gb18030|johab|sjis|mskanji|shift_?jis|shift_jis_2004|uhc|win932|win936|win949|win950)/i;
+
+export function needOf(session: Session, unit: Unit): Need {
+  const { transaction, settings } = session;
+  if (unit.leaderOnly) return 'leader';
+  if (transaction.kind === 'deferred') return routeOfTransaction(transaction.modes, settings.transactionDefaults);
+  const encoding = settings.valueOf('client_encoding');
+  if (encoding !== undefined && UNREADABLE.test(encoding)) return 'leader';
+  const { begin, committing, target } = unit.plan;
+  // A batch that begins with BEGIN READ ONLY, as JDBC sends it; what could write in it fails by the client's own wish.
+  if (begin !== null && unit.simple === null && !committing) {
+    return routeOfTransaction(begin, settings.transactionDefaults);
+  }
+  return target;
+}

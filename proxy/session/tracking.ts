@@ -1,0 +1,85 @@
+import { IDENTITY_SETTINGS, NO_SETTINGS } from '../routing/settings-image.ts';
+import type { StatementInfo } from '../sql/types.ts';
+import { decodeCommandTag } from '../wire/decode.ts';
+import type { Entry } from './exchange.ts';
+import type { Session } from './session.ts';
+
+/** A statement whose effects the proxy follows has succeeded. */
+export function onStatementDone(
+  session: Session,
+  entry: Entry,
+  index: number,
+  buffer: Buffer,
+  start: number,
+  end: number,
+): void {
+  const statement = entry.tracked?.statements[entry.kind === 'query' ? index : 0];
+  if (statement === undefined || buffer[start] !== 0x43) return;
+  switch (statement.kind) {
+    case 'commit':
+    case 'rollback':
+    case 'prepare-transaction':
+      endTransaction(session, statement, decodeCommandTag(buffer, start + 5, end));
+      return;
+    case 'deallocate':
+      deallocate(session, statement.name);
+      return;
+    case 'discard':
+      discard(session, statement);
+      return;
+    case 'set':
+    case 'reset-all':
+      noteSet(session, statement);
+      return;
+    default:
+      session.settings.apply(statement);
+  }
+}
+
+/** The tag tells whether COMMIT committed: that of a failed transaction is ROLLBACK. */
+function endTransaction(session: Session, statement: StatementInfo, tag: string): void {
+  if (tag !== 'ROLLBACK') {
+    session.settings.apply(statement);
+    return;
+  }
+  session.settings.endTransaction(false);
+  if ((statement.kind === 'commit' || statement.kind === 'rollback') && statement.chain) {
+    session.settings.beginTransaction();
+  }
+}
+
+function deallocate(session: Session, name: string | null): void {
+  if (name !== null) {
+    session.statements.named.delete(name);
+    return;
+  }
+  // Those prepared later in the same unit are still to come: keep what the server has not confirmed yet.
+  session.statements.clear();
+  session.backend?.statements.clear();
+}
+
+function discard(session: Session, statement: StatementInfo & { readonly kind: 'discard' }): void {
+  if (statement.what === 'temp') session.pins.delete('temporary-objects');
+  if (statement.what !== 'all') return;
+  session.settings.apply(statement);
+  deallocate(session, null);
+  session.pins.clear();
+  if (session.backend !== null) {
+    session.backend.settings = NO_SETTINGS;
+    session.backend.unnamedOwner = null;
+  }
+}
+
+function noteSet(session: Session, statement: StatementInfo & { readonly kind: 'set' | 'reset-all' }): void {
+  const { settings, backend } = session;
+  const before = settings.image;
+  settings.apply(statement);
+  if (backend === null) return;
+  const resets = statement.kind === 'reset-all' || statement.value === null;
+  // RESET goes back to the server's default where the session means its start-up value; and who the session is
+  // decides what else could be set. Then nobody knows exactly, and the backend is set anew before its next use.
+  const identity = statement.kind === 'set' && (IDENTITY_SETTINGS as readonly string[]).includes(statement.name);
+  const local = statement.kind === 'set' && statement.local;
+  if (resets || identity) backend.settings = null;
+  else if (!local && backend.settings === before) backend.settings = settings.image;
+}

@@ -1,0 +1,64 @@
+import type { Backend } from '../pool/backend.ts';
+import type { FollowerChoice } from '../routing/choose-node.ts';
+import { mayStillLead } from './release.ts';
+import type { Session } from './session.ts';
+
+/** Waits for a follower that is fresh enough, at most `causalWaitMs`; then the leader serves. Rejects when the signal aborts. */
+export function waitForFollower(
+  session: Session,
+  choose: () => FollowerChoice,
+  signal: AbortSignal,
+): Promise<FollowerChoice> {
+  const { monitor, clock, config, metrics } = session.context;
+  const startedMs = clock.nowMs();
+  monitor.wake();
+  return new Promise((resolve, reject) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      stop();
+      signal.removeEventListener('abort', onAbort);
+    };
+    const settle = (choice: FollowerChoice): void => {
+      end();
+      metrics.causalWaitEnded(clock.nowMs() - startedMs, choice.kind === 'follower' ? 'follower' : 'leader');
+      resolve(choice);
+    };
+    const onAbort = (): void => {
+      end();
+      reject(signal.reason as Error);
+    };
+    const timer = setTimeout(() => settle({ kind: 'leader' }), config.routing.causalWaitMs);
+    const stop = monitor.subscribe(() => {
+      const choice = choose();
+      if (choice.kind === 'wait') monitor.wake();
+      else settle(choice);
+    });
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+/**
+ * Waits until the term of the backend is confirmed again (true), or is over or not confirmed within the hold deadline
+ * (false). Rejects when the signal aborts.
+ */
+export function waitForLease(session: Session, backend: Backend, signal: AbortSignal): Promise<boolean> {
+  const { lease, config } = session.context;
+  return new Promise((resolve, reject) => {
+    const settle = (leads: boolean): void => {
+      clearTimeout(timer);
+      stop();
+      signal.removeEventListener('abort', onAbort);
+      resolve(leads);
+    };
+    const onAbort = (): void => {
+      settle(false);
+      reject(signal.reason as Error);
+    };
+    const timer = setTimeout(() => settle(false), config.hold.deadlineMs);
+    const stop = lease.subscribe(() => {
+      if (mayStillLead(session, backend)) settle(true);
+      else if ((lease.view.route?.term ?? -1n) > (backend.place.term ?? 0n) || backend.closed) settle(false);
+    });
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+}
