@@ -12,7 +12,7 @@ export interface PrepareOptions {
   /** Who runs PostgreSQL; null: this process's own user. Must be able to read the programs. */
   readonly osUser: OsUser | null;
   /** The major version that existing data need; null: any. */
-  readonly major: number | null;
+  readonly major?: number | null;
   readonly report: (line: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -29,20 +29,20 @@ export interface Programs {
 export async function preparePrograms(options: PrepareOptions): Promise<Programs> {
   const ignoreSystem = options.env['LEASEHOLD_IGNORE_SYSTEM'] === '1';
   const system = ignoreSystem ? { PATH: '' } : options.env;
-  const { install, problems } = await findPostgres(system, ignoreSystem ? [] : usualFolders(), options.major);
+  const { install, problems } = await findPostgres(system, ignoreSystem ? [] : usualFolders(), options.major ?? null);
   let postgres = install;
   let etcd = await findEtcd(system);
   if (postgres !== null && etcd !== null) return { postgres, etcd };
 
   const cache = cacheFolder(options);
-  postgres ??= await cachedPostgres(cache, options.major);
+  postgres ??= await cachedPostgres(cache, options.major ?? null);
   etcd ??= await cachedEtcd(cache);
-  if (postgres === null && options.major !== null && existsSync(treeOf(join(cache, 'postgresql')))) {
+  if (postgres === null && typeof options.major === 'number' && existsSync(treeOf(join(cache, 'postgresql')))) {
     throw new LeaseholdError('SETUP', wrongMajor(options.major, problems));
   }
   if (postgres === null) await fetch('postgresql', cache, problems, options);
   if (etcd === null) await fetch('etcd', cache, [], options);
-  postgres ??= await cachedPostgres(cache, options.major);
+  postgres ??= await cachedPostgres(cache, options.major ?? null);
   etcd ??= await cachedEtcd(cache);
   if (postgres === null || etcd === null) {
     const what = postgres === null ? 'PostgreSQL' : 'etcd';
