@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { CATALOG_SQL, FINGERPRINT_SQL } from './catalog-queries.ts';
 import { SAFE_VOLATILE } from './functions.ts';
 import type { VolatilityCatalog } from './types.ts';
@@ -45,7 +44,7 @@ export const CATALOG_PERIOD_MS = 30_000;
 /** Rows that are read at most; a database with more user functions than this sends calls of the rest to the leader. */
 const MAX_ROWS = 200_000;
 
-/** The catalog of one database, empty at first. `keepCatalog` keeps it fresh. */
+/** The catalog of one database, empty at first. It has no timer of its own. */
 export function createVolatilityCatalog(options: { readonly query: CatalogQuery }): LoadedCatalog {
   return new Catalog(options.query);
 }
@@ -119,26 +118,6 @@ class Catalog implements LoadedCatalog {
       this.#version += 1;
       return;
     }
-  }
-}
-
-/**
- * Keeps a catalog fresh until the signal aborts; a failed refresh is told to `onError` and tried again a second later, or
- * at the next period if the catalog is loaded. Resolves, never rejects. For a change that the proxy itself saw, call
- * `invalidate` and `refresh` besides.
- */
-export async function keepCatalog(
-  catalog: LoadedCatalog,
-  options: { readonly signal: AbortSignal; readonly onError: (error: unknown) => void; readonly periodMs?: number },
-): Promise<void> {
-  const { signal, onError, periodMs = CATALOG_PERIOD_MS } = options;
-  while (!signal.aborted) {
-    try {
-      await catalog.refresh(signal);
-    } catch (error) {
-      if (!signal.aborted) onError(error);
-    }
-    await delay(catalog.loaded ? periodMs : Math.min(1000, periodMs), undefined, { signal }).catch(() => undefined);
   }
 }
 
