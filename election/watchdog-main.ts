@@ -4,7 +4,7 @@
  * pipe does not prolong anything. The end of the input means that the agent has died.
  */
 import { createInterface } from 'node:readline';
-import { findProcesses, readPostmasterPid, sendSignal } from './postgres/processes.ts';
+import { findLivingServer, findProcesses, readPostmasterPid, sendSignal } from './postgres/processes.ts';
 import { machineUptimeMs } from './watchdog-clock.ts';
 import { Guard } from './watchdog-guard.ts';
 
@@ -16,7 +16,10 @@ const { dataDir, uid, dieWithAgent } = JSON.parse(process.argv[2] ?? '{}') as {
 
 const guard = new Guard(
   {
-    processes: () => findProcesses([dataDir], uid),
+    processes: () => {
+      const living = findLivingServer(dataDir);
+      return living.length > 0 ? living : findProcesses([dataDir], uid);
+    },
     postmaster: () => readPostmasterPid(dataDir),
     send: sendSignal,
     report: (what) => process.stdout.write(`${what}\n`),

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LocalConnection } from './connection.ts';
 import type { ServerContext } from './context.ts';
-import { findProcesses, sendSignal, titleOf } from './processes.ts';
+import { childrenOf, sendSignal, titleOf } from './processes.ts';
 
 const QUERY_MS = 2000;
 const POLL_MS = 1;
@@ -116,8 +116,9 @@ async function endBlockingReads(connection: LocalConnection, signal: AbortSignal
   );
 }
 
+/** A receiver that has not yet shown itself in the view. */
 function receiverProcesses(context: ServerContext): number[] {
-  return findProcesses([context.layout.dataDir], context.user.uid)
+  return childrenOf(context.requirePostmaster())
     .map((one) => one.pid)
     .filter((pid) => titleOf(pid).includes('walreceiver'));
 }

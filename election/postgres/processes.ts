@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { PostgresEnvironmentError } from './errors.ts';
 
 /**
  * The processes of one PostgreSQL server. Backends call setsid(), so the postmaster's process group does not hold
@@ -70,7 +71,8 @@ function readStat(pid: number): Stat | null {
 
 /**
  * A root without CAP_SYS_PTRACE (a container's) may not read another user's /proc/<pid>/cwd, but that user may: so
- * a shell is run as that user to read them.
+ * a shell is run as that user and group to read them. Throws where one stays unreadable: an answer that leaves a
+ * process out would be taken for a proof that it is gone.
  */
 function pushUnreadable(
   found: ServerProcess[],
@@ -78,22 +80,38 @@ function pushUnreadable(
   directories: readonly string[],
   uid: number,
 ): void {
-  const candidates = pids.filter((pid) => {
+  const isCandidate = (pid: string) => {
     const process = readStat(Number(pid));
-    return process !== null && PROGRAMS.has(process.program) && ownerOf(pid) === uid;
-  });
-  if (candidates.length === 0 || process.getuid?.() !== 0) return;
+    return process !== null && PROGRAMS.has(process.program) && ownerOf(pid)?.uid === uid;
+  };
+  const candidates = pids.filter(isCandidate);
+  const [first] = candidates;
+  if (first === undefined) return;
+  const gid = ownerOf(first)?.gid;
+  if (gid === undefined) return pushUnreadable(found, candidates, directories, uid);
   const script = 'for p in "$@"; do printf "%s %s\\n" "$p" "$(readlink /proc/$p/cwd)"; done';
-  const result = spawnSync('/bin/sh', ['-c', script, 'sh', ...candidates], { uid, encoding: 'latin1', timeout: 2000 });
+  const result = spawnSync('/bin/sh', ['-c', script, 'sh', ...candidates], {
+    encoding: 'latin1',
+    timeout: 2000,
+    ...(process.getuid?.() === 0 ? { uid, gid } : {}),
+  });
+  const told = new Map<string, string>();
   for (const line of (result.stdout ?? '').split('\n')) {
     const space = line.indexOf(' ');
-    if (space > 0 && isOneOf(line.slice(space + 1), directories)) pushIfServer(found, line.slice(0, space));
+    if (space > 0 && space < line.length - 1) told.set(line.slice(0, space), line.slice(space + 1));
+  }
+  for (const pid of candidates) {
+    const cwd = told.get(pid);
+    if (cwd !== undefined && isOneOf(cwd, directories)) pushIfServer(found, pid);
+    if (cwd === undefined && isCandidate(pid)) {
+      throw new PostgresEnvironmentError(`process ${pid} may be PostgreSQL's, but /proc/${pid}/cwd cannot be read`);
+    }
   }
 }
 
-function ownerOf(pid: string): number | null {
+function ownerOf(pid: string): { readonly uid: number; readonly gid: number } | null {
   try {
-    return statSync(`/proc/${pid}`).uid;
+    return statSync(`/proc/${pid}`);
   } catch {
     return null;
   }
@@ -182,6 +200,27 @@ export async function killAllProcesses(dataDir: string, uid: number): Promise<{ 
     foundAny ||= found.length > 0;
     await sleep(Math.min(1 + round, 20));
   }
+}
+
+/** The children of a process, whoever they run as; [] where there is no /proc. */
+export function childrenOf(parent: number): ServerProcess[] {
+  if (!existsSync('/proc/self/stat')) return [];
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .map((entry) => readStat(Number(entry)))
+    .filter((one) => one !== null && one.parent === parent) as ServerProcess[];
+}
+
+/**
+ * The same as `findProcesses` where the postmaster lives, without looking at anybody's working directory (which can
+ * be slow, see there): it and its children. Empty where there is none, which proves nothing.
+ * Only for a postmaster that was started with `-D <dataDir>` as its first argument, as ours are.
+ */
+export function findLivingServer(dataDir: string): ServerProcess[] {
+  const pid = readPostmasterPid(dataDir);
+  const postmaster = pid === null ? null : readStat(pid);
+  if (postmaster === null || !titleOf(postmaster.pid).includes(` -D ${dataDir} `)) return [];
+  return [postmaster, ...childrenOf(postmaster.pid)];
 }
 
 /** The process's title (`postgres: walreceiver …`), '' when it is gone. */

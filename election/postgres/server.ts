@@ -16,7 +16,7 @@ import type {
   PromotionResult,
   StartOptions,
 } from './port.ts';
-import { findProcesses, sendSignal, titleOf } from './processes.ts';
+import { childrenOf, sendSignal, titleOf } from './processes.ts';
 import { cloneData, initialiseData, inspectData, rewindData } from './provision.ts';
 import { ensureSlots, promoteServer, setSynchronousRule, writeTermRow } from './replication.ts';
 import { type RawSample, SAMPLE_SQL, TimelineReader, toSample } from './sampling.ts';
@@ -243,7 +243,7 @@ class LocalPostgres implements PostgresServer {
         [AGENT_ROLE, context.options.agent.replication.user],
         { timeoutMs: QUERY_MS, signal },
       );
-      const entering = findProcesses([context.layout.dataDir], context.user.uid)
+      const entering = childrenOf(context.requirePostmaster())
         .map((one) => one.pid)
         .filter((pid) => / (authentication|initializing)$/.test(titleOf(pid)));
       for (const pid of entering) sendSignal(pid, 'SIGTERM');
