@@ -73,51 +73,42 @@ export class SessionSettings {
    * COMMIT of a failed transaction is a rollback: the server's tag says ROLLBACK, then call `endTransaction(false)`.
    */
   apply(statement: StatementDetail): void {
-    switch (statement.kind) {
-      case 'set':
-        if (statement.value === null) this.#reset(statement.name, statement.local);
-        else this.#set(statement.name, { value: statement.value, sql: statement.sql }, statement.local);
-        return;
-      case 'set-transaction':
-        if (statement.session) this.#setCharacteristics(statement);
-        return;
-      case 'reset-all':
-        this.#resetAll();
-        return;
-      case 'discard':
-        if (statement.what === 'all') this.#discardAll();
-        return;
-      default:
-        this.#applyTransaction(statement);
+    if (statement.kind === 'set') {
+      const { name, value, sql, local } = statement;
+      if (value === null) this.#reset(name, local);
+      else this.#set(name, { value, sql }, local);
+    } else if (statement.kind === 'set-transaction') {
+      if (statement.session) this.#setCharacteristics(statement);
+    } else if (statement.kind === 'reset-all') {
+      this.#resetAll();
+    } else if (statement.kind === 'discard') {
+      if (statement.what === 'all') this.#discardAll();
+    } else {
+      this.#applyTransaction(statement);
     }
   }
 
   #applyTransaction(statement: StatementDetail): void {
-    switch (statement.kind) {
-      case 'begin':
-        this.beginTransaction();
-        return;
-      case 'commit':
-      case 'rollback':
-        this.endTransaction(statement.kind === 'commit');
-        if (statement.chain) this.beginTransaction();
-        return;
-      case 'prepare-transaction':
-        this.endTransaction(true);
-        return;
-      case 'savepoint':
-        if (this.#levels.length === 0) return;
-        if (this.#levels.length > MAX_SAVEPOINTS) this.#overflowed = true;
-        else this.#levels.push({ savepoint: statement.name, session: this.#session, local: this.#local });
-        return;
-      case 'release':
-        this.#levels.length = this.#levelOf(statement.name) ?? this.#levels.length;
-        return;
-      case 'rollback-to':
-        this.#rollbackTo(statement.name);
-        return;
-      default:
+    if (statement.kind === 'begin') {
+      this.beginTransaction();
+    } else if (statement.kind === 'commit' || statement.kind === 'rollback') {
+      this.endTransaction(statement.kind === 'commit');
+      if (statement.chain) this.beginTransaction();
+    } else if (statement.kind === 'prepare-transaction') {
+      this.endTransaction(true);
+    } else if (statement.kind === 'savepoint') {
+      this.#savepoint(statement.name);
+    } else if (statement.kind === 'release') {
+      this.#levels.length = this.#levelOf(statement.name) ?? this.#levels.length;
+    } else if (statement.kind === 'rollback-to') {
+      this.#rollbackTo(statement.name);
     }
+  }
+
+  #savepoint(name: string): void {
+    if (this.#levels.length === 0) return;
+    if (this.#levels.length > MAX_SAVEPOINTS) this.#overflowed = true;
+    else this.#levels.push({ savepoint: name, session: this.#session, local: this.#local });
   }
 
   beginTransaction(): void {

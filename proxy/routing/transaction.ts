@@ -116,15 +116,11 @@ function answerDeferred(
 function answerDoomed(statement: StatementDetail): LocalAnswer {
   // PostgreSQL answers COMMIT and PREPARE TRANSACTION of a failed transaction with ROLLBACK. AND CHAIN begins another,
   // whose modes went with the server: the session's defaults are the nearest that is true.
-  switch (statement.kind) {
-    case 'commit':
-    case 'rollback':
-      return complete('ROLLBACK', statement.chain ? { kind: 'deferred', modes: UNSAID, sql: ['BEGIN'] } : IDLE);
-    case 'prepare-transaction':
-      return complete('ROLLBACK', IDLE);
-    default:
-      return { kind: 'error', sqlState: '25P02', next: DOOMED };
+  if (statement.kind === 'commit' || statement.kind === 'rollback') {
+    return complete('ROLLBACK', statement.chain ? { kind: 'deferred', modes: UNSAID, sql: ['BEGIN'] } : IDLE);
   }
+  if (statement.kind === 'prepare-transaction') return complete('ROLLBACK', IDLE);
+  return { kind: 'error', sqlState: '25P02', next: DOOMED };
 }
 
 const UNSAID: TransactionModes = { readOnly: null, isolation: null, deferrable: null };

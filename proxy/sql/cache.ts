@@ -21,8 +21,8 @@ export class ByteCache<V> {
     const slots = this.#sets * WAYS;
     this.#hashes = new Int32Array(slots);
     this.#used = new Uint32Array(slots);
-    this.#keys = new Array<Buffer | undefined>(slots).fill(undefined);
-    this.#values = new Array<V | undefined>(slots).fill(undefined);
+    this.#keys = Array.from<Buffer | undefined>({ length: slots }).fill(undefined);
+    this.#values = Array.from<V | undefined>({ length: slots }).fill(undefined);
   }
 
   get entries(): number {

@@ -10,18 +10,18 @@ type Volatility = 'immutable' | 'stable' | 'volatile';
 interface Contents {
   /** `schema.name` and `name` alone to the strongest volatility. */
   readonly functions: ReadonlyMap<string, Volatility>;
-  readonly operators: ReadonlySet<string>;
-  readonly types: ReadonlySet<string>;
-  readonly relations: ReadonlySet<string>;
-  readonly attributes: ReadonlySet<string>;
+  readonly operator: ReadonlySet<string>;
+  readonly type: ReadonlySet<string>;
+  readonly attribute: ReadonlySet<string>;
+  readonly relation: ReadonlySet<string>;
 }
 
 const EMPTY: Contents = {
   functions: new Map(),
-  operators: new Set(),
-  types: new Set(),
-  relations: new Set(),
-  attributes: new Set(),
+  operator: new Set(),
+  type: new Set(),
+  attribute: new Set(),
+  relation: new Set(),
 };
 
 /** Volatility is not looked up: user functions are `unknown` until `refresh` has succeeded once. */
@@ -77,17 +77,9 @@ class Catalog implements LoadedCatalog {
   }
 
   isVolatile(kind: 'operator' | 'type' | 'relation' | 'attribute', schema: string | null, name: string): boolean {
-    const { operators, types, relations, attributes } = this.#contents;
-    switch (kind) {
-      case 'operator':
-        return operators.size > 0 && operators.has(name);
-      case 'type':
-        return types.size > 0 && types.has(name);
-      case 'attribute':
-        return attributes.size > 0 && attributes.has(name);
-      default:
-        return relations.size > 0 && relations.has(keyOf(schema, name));
-    }
+    const names = this.#contents[kind];
+    // Nearly always empty: then no key is put together.
+    return names.size > 0 && names.has(kind === 'relation' ? keyOf(schema, name) : name);
   }
 
   invalidate(): void {
@@ -132,28 +124,11 @@ function contentsOf(rows: readonly (readonly (string | null)[])[]): Contents {
   };
   for (const [kind, schema, name, volatility] of rows.slice(0, MAX_ROWS)) {
     if (schema === null || schema === undefined || name === null || name === undefined) continue;
-    switch (kind) {
-      case 'function':
-        addFunction(functions, schema, name, volatility ?? 'v');
-        break;
-      case 'relation':
-        sets.relation.add(keyOf(schema, name)).add(keyOf(null, name));
-        break;
-      case 'operator':
-      case 'type':
-      case 'attribute':
-        sets[kind].add(name);
-        break;
-      default:
-    }
+    if (kind === 'function') addFunction(functions, schema, name, volatility ?? 'v');
+    else if (kind === 'relation') sets.relation.add(keyOf(schema, name)).add(keyOf(null, name));
+    else if (kind === 'operator' || kind === 'type' || kind === 'attribute') sets[kind].add(name);
   }
-  return {
-    functions,
-    operators: sets.operator,
-    types: sets.type,
-    relations: sets.relation,
-    attributes: sets.attribute,
-  };
+  return { functions, ...sets };
 }
 
 const STRENGTH: Record<Volatility, number> = { immutable: 0, stable: 1, volatile: 2 };

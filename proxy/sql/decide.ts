@@ -82,14 +82,9 @@ function volatileReference(references: readonly Reference[], catalog: Volatility
       if (catalog.isVolatile(kind, schema, name)) return `volatile-${kind}:${name}`;
       continue;
     }
-    switch (catalog.volatilityOf(schema, name)) {
-      case 'volatile':
-        return `volatile-function:${name}`;
-      case 'unknown':
-        if (!isKnownBuiltin(schema, name)) return `unknown-function:${name}`;
-        break;
-      default:
-    }
+    const volatility = catalog.volatilityOf(schema, name);
+    if (volatility === 'volatile') return `volatile-function:${name}`;
+    if (volatility === 'unknown' && !isKnownBuiltin(schema, name)) return `unknown-function:${name}`;
   }
   return null;
 }

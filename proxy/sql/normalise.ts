@@ -93,7 +93,7 @@ class Scanner {
     let at = 0;
     while (at < end) {
       const byte = text[at] as number;
-      switch (CLASS[byte]) {
+      switch (CLASS[byte] as number) {
         case SPACE:
           this.#space();
           at += 1;
@@ -244,7 +244,7 @@ class Scanner {
   #punctuation(at: number, byte: number): number {
     const text = this.#text;
     const next = at + 1 < this.#end ? (text[at + 1] as number) : 0;
-    switch (CLASS[byte]) {
+    switch (CLASS[byte] as number) {
       case DASH:
         if (next === A_DASH) return this.#comment(at, skipLineComment(text, at, this.#end));
         this.#result.operators += 1;

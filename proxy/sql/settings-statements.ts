@@ -2,7 +2,7 @@ import { NO_PINS, NO_REFERENCES, type Span, type StatementAnalysis } from './ana
 import { isNodeSetting, isTemporarySchema } from './functions.ts';
 import type { Tree } from './parser.ts';
 import type { Isolation, PinReason, StatementDetail } from './types.ts';
-import { constantText, isTree, nameOf } from './walk.ts';
+import { constantText, isTree, nameOf, textIn } from './walk.ts';
 
 /** SET, RESET, SHOW, SET TRANSACTION, and the SELECT set_config(…) that is a SET. */
 
@@ -17,7 +17,7 @@ const TEMPORARY: Place = { target: 'leader', reason: 'temporary-objects', pins: 
 
 /** VariableSetStmt. */
 export function analyseSet(node: Tree, span: Span): StatementAnalysis {
-  const name = String(node['name'] ?? '').toLowerCase();
+  const name = textIn(node, 'name').toLowerCase();
   const local = node['is_local'] === true;
   switch (node['kind']) {
     case 'VAR_RESET_ALL':
@@ -82,7 +82,7 @@ export function transactionModes(options: unknown): Modes {
   for (const option of Array.isArray(options) ? options : []) {
     const element = isTree(option) && isTree(option['DefElem']) ? option['DefElem'] : null;
     const value = element === null ? null : constantText(element['arg']);
-    if (element !== null && value !== null) modes = withMode(modes, String(element['defname']), value);
+    if (element !== null && value !== null) modes = withMode(modes, textIn(element, 'defname'), value);
   }
   return modes;
 }
@@ -117,7 +117,7 @@ function setTransactionMode(name: string, value: string, span: Span): StatementA
 
 /** VariableShowStmt. */
 export function analyseShow(node: Tree, span: Span): StatementAnalysis {
-  const name = String(node['name'] ?? '').toLowerCase();
+  const name = textIn(node, 'name').toLowerCase();
   if (name.startsWith('leasehold.')) return item(span, { kind: 'show', name }, PROXY);
   const shown = item(span, { kind: 'show', name }, ANYWHERE, true);
   return isNodeSetting(name) ? { ...shown, node: `system-setting:${name}` } : shown;

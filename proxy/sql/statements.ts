@@ -3,7 +3,7 @@ import { explainBody, prepareBody } from './body.ts';
 import type { Tree } from './parser.ts';
 import { analyseSet, analyseSetConfig, analyseShow, transactionModes } from './settings-statements.ts';
 import type { PinReason, StatementDetail } from './types.ts';
-import { factsOf, isTemporaryRelation, isTree, nameOf } from './walk.ts';
+import { factsOf, isTemporaryRelation, isTree, nameOf, textIn } from './walk.ts';
 import { isTemporarySchema } from './functions.ts';
 
 /**
@@ -55,7 +55,7 @@ function analyseQuery(stmt: Tree, span: Span): StatementAnalysis {
 }
 
 function analyseTransaction(node: Tree, span: Span): StatementAnalysis {
-  const name = String(node['savepoint_name'] ?? '');
+  const name = textIn(node, 'savepoint_name');
   const chain = node['chain'] === true;
   switch (node['kind']) {
     case 'TRANS_STMT_BEGIN':
@@ -111,7 +111,7 @@ function analysePrepare(node: Tree, span: Span): StatementAnalysis {
   const inner = innerOf(node, span);
   const detail: StatementDetail = {
     kind: 'prepare',
-    name: String(node['name'] ?? ''),
+    name: textIn(node, 'name'),
     bodyStart: prepareBody(span.text, span.start, span.end),
     bodyEnd: span.end,
   };
@@ -128,7 +128,7 @@ function innerOf(node: Tree, span: Span): StatementAnalysis {
 function analyseSession(type: string, node: Tree, span: Span): StatementAnalysis | null {
   switch (type) {
     case 'ExecuteStmt':
-      return leader(span, { kind: 'execute', name: String(node['name'] ?? '') }, 'execute');
+      return leader(span, { kind: 'execute', name: textIn(node, 'name') }, 'execute');
     case 'DeallocateStmt':
       return anywhere(span, { kind: 'deallocate', name: typeof node['name'] === 'string' ? node['name'] : null });
     case 'DiscardStmt':
@@ -207,7 +207,7 @@ function analyseUtility(type: string, node: Tree, span: Span): StatementAnalysis
 /** CREATE TEMP …, CREATE … pg_temp.…: the target is under one of a few keys, as a RangeVar or a list of names. */
 function makesTemporary(type: string, node: Tree): boolean {
   if (!/^(?:Create|View|CompositeType|Define|AlterObjectSchema)/.test(type)) return false;
-  if (type === 'AlterObjectSchemaStmt') return isTemporarySchema(String(node['newschema'] ?? ''));
+  if (type === 'AlterObjectSchemaStmt') return isTemporarySchema(textIn(node, 'newschema'));
   const into = node['into'];
   for (const target of [
     node['relation'],

@@ -177,15 +177,21 @@ function isLocalSetConfig(args: unknown): boolean {
   return Array.isArray(args) && constantText(args[2]) === 'true';
 }
 
+/** A field that is a string; protocol buffers leave out empty ones. */
+export function textIn(node: Tree, field: string): string {
+  const value = node[field];
+  return typeof value === 'string' ? value : '';
+}
+
 /** The text of a constant, as SET and set_config take it; null: it is none, or it is NULL. */
 export function constantText(node: unknown): string | null {
   if (!isTree(node)) return null;
   const constant = node['A_Const'];
   if (!isTree(constant)) return null;
   // Protocol buffers leave out zero, false and empty.
-  if (isTree(constant['sval'])) return String(constant['sval']['sval'] ?? '');
-  if (isTree(constant['ival'])) return String(constant['ival']['ival'] ?? 0);
-  if (isTree(constant['fval'])) return String(constant['fval']['fval'] ?? '');
+  if (isTree(constant['sval'])) return textIn(constant['sval'], 'sval');
+  if (isTree(constant['ival'])) return String(Number(constant['ival']['ival'] ?? 0));
+  if (isTree(constant['fval'])) return textIn(constant['fval'], 'fval');
   if (isTree(constant['boolval'])) return constant['boolval']['boolval'] === true ? 'true' : 'false';
   return null;
 }
