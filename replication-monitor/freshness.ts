@@ -1,0 +1,204 @@
+import { type Lsn, NO_LSN, type Term } from '../common/lsn.ts';
+import { leaderPosition } from './leader-position.ts';
+import type { FreshnessSnapshot, MonitorTargets, NodeFreshness } from './types.ts';
+
+/**
+ * Freshness without clocks (DESIGN.md), as pure functions over what the probes answered.
+ *
+ * The leader is asked for its WAL insert position in a request sent at local time t, and answers L. Whatever commit
+ * was acknowledged through this process before t lies at or below L: (t, L) is a *mark*. A follower on the leader's
+ * timeline that has replayed up to L or further shows every such commit: it is fresh as of t.
+ *
+ * The insert position, not the flushed one: with synchronous_commit = off a commit is acknowledged before its record
+ * is written out, let alone replicated, but never before it is inserted. Transactions without WAL (temporary and
+ * unlogged tables only) show nothing on a follower anyway.
+ */
+export interface FreshnessState {
+  readonly targets: MonitorTargets;
+  /** What the leader of this term said of itself; null until it answered. */
+  readonly timeline: number | null;
+  readonly systemId: string | null;
+  /** Oldest first, both times and positions strictly growing, at most MAX_MARKS. */
+  readonly marks: readonly Mark[];
+  readonly nodes: ReadonlyMap<string, NodeState>;
+}
+
+export interface Mark {
+  readonly sentAtMs: number;
+  readonly lsn: Lsn;
+}
+
+export interface NodeState {
+  /** Since the connection was made; null when there is none that has answered. */
+  readonly sample: ProbeSample | null;
+  /** The timeline that this follower was last seen on over this connection. */
+  readonly timeline: number | null;
+  readonly freshAsOfMs: number;
+  /** Set while it does not answer. */
+  readonly failure: string | null;
+}
+
+/** What one probe of one node said. Positions are bytes. */
+export interface ProbeSample {
+  /** Local time at which the request was sent. */
+  readonly sentAtMs: number;
+  readonly answeredAtMs: number;
+  readonly systemId: string;
+  readonly inRecovery: boolean;
+  /** Leader: pg_current_wal_insert_lsn(). Follower: NO_LSN. */
+  readonly insertLsn: Lsn;
+  /** Leader: pg_current_wal_flush_lsn(). Follower: pg_last_wal_receive_lsn(), or the replayed position without one. */
+  readonly flushedLsn: Lsn;
+  /** Follower: pg_last_wal_replay_lsn(). Leader: NO_LSN. */
+  readonly replayedLsn: Lsn;
+  /**
+   * Leader: of the WAL that it writes. Follower: that its WAL receiver takes from a leader (PostgreSQL attaches it
+   * only if what is replayed lies on that timeline's history); null while it takes none.
+   */
+  readonly timeline: number | null;
+  /** Of the last restart point when the connection was made: a follower has replayed a checkpoint of that timeline. */
+  readonly restartTimeline: number;
+  readonly streaming: boolean;
+  readonly walBlockSize: number;
+  readonly walSegmentSize: number;
+}
+
+export const MAX_MARKS = 512;
+
+export function initialFreshness(targets: MonitorTargets): FreshnessState {
+  return {
+    targets,
+    timeline: null,
+    systemId: null,
+    marks: [],
+    nodes: new Map(targets.nodes.map((target) => [target.node, UNKNOWN_NODE])),
+  };
+}
+
+/** New targets of the same term keep what is known; of another term, or with another leader, nothing. */
+export function retarget(state: FreshnessState, targets: MonitorTargets): FreshnessState {
+  if (state.targets.term !== targets.term || state.targets.leader !== targets.leader) return initialFreshness(targets);
+  const before = new Map(state.targets.nodes.map((target) => [target.node, target]));
+  const nodes = targets.nodes.map((target): [string, NodeState] => {
+    const old = before.get(target.node);
+    const same = old?.host === target.host && old.port === target.port;
+    return [target.node, (same ? state.nodes.get(target.node) : undefined) ?? UNKNOWN_NODE];
+  });
+  return { ...state, targets, nodes: new Map(nodes) };
+}
+
+/** An answer of a node. Of a node that is no target, or asked before the targets changed, the caller drops it. */
+export function recordSample(state: FreshnessState, node: string, sample: ProbeSample): FreshnessState {
+  if (!state.nodes.has(node)) return state;
+  if (node === state.targets.leader) return recordLeader(state, node, sample);
+  const old = state.nodes.get(node);
+  const timeline = sample.inRecovery ? (sample.timeline ?? old?.timeline ?? sample.restartTimeline) : null;
+  const next = { sample, timeline, freshAsOfMs: old?.freshAsOfMs ?? NEVER, failure: null };
+  return withNode(state, node, freshened(next, state));
+}
+
+/** It does not answer in time, but its connection is not known to be lost: what it has replayed it still shows. */
+export function recordSilence(state: FreshnessState, node: string, failure: string): FreshnessState {
+  const old = state.nodes.get(node);
+  return old === undefined ? state : withNode(state, node, { ...old, failure });
+}
+
+/** Its connection is lost: it may come back from a crash, a rewind or a clone, showing less than it did. */
+export function recordLoss(state: FreshnessState, node: string, failure: string): FreshnessState {
+  return state.nodes.has(node) ? withNode(state, node, { ...UNKNOWN_NODE, failure }) : state;
+}
+
+/** Whether a follower that lives has yet to replay the newest mark: worth asking it again soon. */
+export function lagsBehind(state: FreshnessState, node: string, lsn: Lsn): boolean {
+  const known = state.nodes.get(node);
+  return node !== state.targets.leader && known?.sample != null && known.sample.replayedLsn < lsn;
+}
+
+export function snapshotOf(state: FreshnessState, takenAtMs: number): FreshnessSnapshot {
+  const { term, leader } = state.targets;
+  const nodes = state.targets.nodes.map((target): [string, NodeFreshness] => {
+    const node = state.nodes.get(target.node) ?? UNKNOWN_NODE;
+    return [target.node, { ...target, ...describe(state, target.node, node, term) }];
+  });
+  return { term, leader, takenAtMs, nodes: new Map(nodes) };
+}
+
+const NEVER = Number.NEGATIVE_INFINITY;
+const UNKNOWN_NODE: NodeState = { sample: null, timeline: null, freshAsOfMs: NEVER, failure: null };
+
+function recordLeader(state: FreshnessState, node: string, sample: ProbeSample): FreshnessState {
+  const known = withNode(state, node, { sample, timeline: sample.timeline, freshAsOfMs: NEVER, failure: null });
+  if (sample.inRecovery || sample.timeline === null) return known;
+  // Within a term neither changes. Should it happen, nothing that was known of the followers holds any more.
+  const same = state.timeline === sample.timeline && state.systemId === sample.systemId;
+  const marks = addMark(same ? state.marks : [], {
+    sentAtMs: sample.sentAtMs,
+    lsn: leaderPosition(sample.insertLsn, sample.walBlockSize, sample.walSegmentSize),
+  });
+  const next = { ...known, timeline: sample.timeline, systemId: sample.systemId, marks };
+  const nodes = new Map(next.nodes);
+  for (const [name, other] of next.nodes) {
+    if (name === node) continue;
+    nodes.set(name, freshened(same ? other : { ...other, freshAsOfMs: NEVER }, next));
+  }
+  return { ...next, nodes };
+}
+
+/** Any mark may be dropped: freshness is a lower bound. A later mark at the same position says more than the earlier. */
+function addMark(marks: readonly Mark[], mark: Mark): readonly Mark[] {
+  const last = marks.at(-1);
+  if (last !== undefined && (mark.lsn < last.lsn || mark.sentAtMs <= last.sentAtMs)) return marks;
+  const kept = last?.lsn === mark.lsn ? marks.slice(0, -1) : marks;
+  if (kept.length < MAX_MARKS) return [...kept, mark];
+  return [...kept.filter((_, index) => index % 2 === 1), mark];
+}
+
+/** The node with the freshness of the newest mark that it has reached, if that is later than what it had. */
+function freshened(node: NodeState, state: FreshnessState): NodeState {
+  const sample = node.sample;
+  if (sample === null || problemOf(state, node) !== null) return node;
+  const mark = state.marks.findLast((one) => one.lsn <= sample.replayedLsn);
+  return mark === undefined || mark.sentAtMs <= node.freshAsOfMs ? node : { ...node, freshAsOfMs: mark.sentAtMs };
+}
+
+/** Why a follower may not serve reads, silence aside. */
+function problemOf(state: FreshnessState, node: NodeState): string | null {
+  const sample = node.sample;
+  if (sample === null) return node.failure ?? 'has not answered yet';
+  if (!sample.inRecovery)
+    return `is not in recovery, though ${state.targets.leader ?? 'nobody'} leads term ${state.targets.term}`;
+  if (state.timeline === null) return `the leader of term ${state.targets.term} has not been heard yet`;
+  if (sample.systemId !== state.systemId) return `belongs to another cluster (system identifier ${sample.systemId})`;
+  if (node.timeline === null) return 'its timeline is not known while it takes no WAL';
+  if (node.timeline !== state.timeline) return `is on timeline ${node.timeline}, the leader on ${state.timeline}`;
+  return null;
+}
+
+type Description = Omit<NodeFreshness, 'node' | 'host' | 'port'>;
+
+function describe(state: FreshnessState, name: string, node: NodeState, term: Term): Description {
+  const { sample } = node;
+  const isLeader = name === state.targets.leader;
+  const leads = isLeader && sample !== null && !sample.inRecovery;
+  const leaderProblem = sample === null ? 'has not answered yet' : `is still in recovery in term ${term}`;
+  const problem = node.failure ?? (isLeader ? (leads ? null : leaderProblem) : problemOf(state, node));
+  const replayedLsn = leads ? sample.insertLsn : (sample?.replayedLsn ?? NO_LSN);
+  const newest = state.marks.at(-1);
+  const lag = newest === undefined || sample === null ? null : newest.lsn - replayedLsn;
+  return {
+    role: leads ? 'leader' : !isLeader && sample?.inRecovery === true ? 'follower' : 'unknown',
+    freshAsOfMs: leads ? Number.POSITIVE_INFINITY : node.freshAsOfMs,
+    usable: problem === null,
+    streaming: sample?.streaming ?? false,
+    timeline: (leads ? state.timeline : node.timeline) ?? 0,
+    flushedLsn: sample?.flushedLsn ?? NO_LSN,
+    replayedLsn,
+    lagBytes: leads ? 0n : lag === null ? null : lag < 0n ? 0n : lag,
+    problem,
+    probeMs: sample === null ? null : sample.answeredAtMs - sample.sentAtMs,
+  };
+}
+
+function withNode(state: FreshnessState, name: string, node: NodeState): FreshnessState {
+  return { ...state, nodes: new Map(state.nodes).set(name, node) };
+}

@@ -1,0 +1,132 @@
+import type { ConnectionOptions } from 'node:tls';
+import pg from 'pg';
+import { LeaseholdError } from '../common/errors.ts';
+import { type Lsn, NO_LSN, parseLsn } from '../common/lsn.ts';
+import type { ProbeSample } from './freshness.ts';
+
+/** A node could not be connected to, or refused the probe. */
+export class ProbeError extends LeaseholdError {
+  constructor(message: string, cause?: unknown) {
+    super('PROBE', message, cause);
+  }
+}
+
+export interface ProbeTarget {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
+  readonly tls: ConnectionOptions | undefined;
+  readonly connectTimeoutMs: number;
+}
+
+/** One connection to one node, asked one question at a time. */
+export interface Probe {
+  /** Throws ProbeError, or whatever the connection was lost with. `nowMs` is read when the request is sent and answered. */
+  sample(nowMs: () => number): Promise<ProbeSample>;
+  close(): void;
+}
+
+/**
+ * Asked of leader and follower alike, in one round trip: which one it is may have changed since the last time. The
+ * server decides between functions that raise an error in the other role. pg_stat_wal_receiver shows its columns to
+ * members of pg_read_all_stats only (pg_monitor is one).
+ */
+const SAMPLE_SQL = `
+SELECT r.recovering::text,
+       CASE WHEN NOT r.recovering THEN pg_current_wal_insert_lsn()::text END,
+       CASE WHEN NOT r.recovering THEN pg_current_wal_flush_lsn() ELSE pg_last_wal_receive_lsn() END::text,
+       CASE WHEN r.recovering THEN pg_last_wal_replay_lsn()::text END,
+       CASE WHEN NOT r.recovering THEN substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END,
+       w.received_tli::text,
+       w.status
+FROM (SELECT pg_is_in_recovery() AS recovering OFFSET 0) r
+LEFT JOIN pg_stat_wal_receiver w ON true`;
+
+/** Once for each connection: fixed while the server runs, but for the restart point's timeline, which only grows. */
+const IDENTITY_SQL = `
+SELECT s.system_identifier::text, i.wal_block_size::text, i.bytes_per_wal_segment::text, c.timeline_id::text
+FROM pg_control_system() s, pg_control_init() i, pg_control_checkpoint() c`;
+
+/** Connects. `onLost` is called once if the connection ends by itself, as soon as this is known. The caller closes it. */
+export async function openProbe(target: ProbeTarget, onLost: (reason: string) => void): Promise<Probe> {
+  const client = new pg.Client({
+    host: target.host,
+    port: target.port,
+    user: target.user,
+    password: target.password,
+    database: 'postgres',
+    application_name: 'leasehold monitor',
+    connectionTimeoutMillis: target.connectTimeoutMs,
+    keepAlive: true,
+    ...(target.tls === undefined ? {} : { ssl: target.tls }),
+  });
+  let over = false;
+  const lost = (reason: string) => {
+    if (over) return;
+    over = true;
+    onLost(reason);
+  };
+  client.on('error', (error) => lost(`connection lost: ${error.message}`));
+  client.on('end', () => lost('connection closed by the server'));
+  const close = () => {
+    over = true;
+    // With a query under way this destroys the socket; it cannot hang on a node that does not answer.
+    client.end().catch(() => undefined);
+  };
+  try {
+    await client.connect();
+    const { rows } = await client.query<string[]>({ text: IDENTITY_SQL, rowMode: 'array' });
+    const [systemId = '', walBlockSize, walSegmentSize, restartTimeline] = rows[0] ?? [];
+    const identity = {
+      systemId,
+      walBlockSize: Number(walBlockSize),
+      walSegmentSize: Number(walSegmentSize),
+      restartTimeline: Number(restartTimeline),
+    };
+    return { sample: (nowMs) => sampleOnce(client, identity, nowMs), close };
+  } catch (error) {
+    close();
+    throw new ProbeError(`cannot be asked: ${(error as Error).message}`, error);
+  }
+}
+
+interface Identity {
+  readonly systemId: string;
+  readonly walBlockSize: number;
+  readonly walSegmentSize: number;
+  readonly restartTimeline: number;
+}
+
+async function sampleOnce(client: pg.Client, identity: Identity, nowMs: () => number): Promise<ProbeSample> {
+  const sentAtMs = nowMs();
+  const { rows } = await client.query<(string | null)[]>({ name: 'sample', text: SAMPLE_SQL, rowMode: 'array' });
+  const answeredAtMs = nowMs();
+  const [recovering, insert, flushed, replayed, writtenTimeline, receivedTimeline, status] = rows[0] ?? [];
+  const inRecovery = recovering === 'true';
+  const replayedLsn = lsnOr(replayed, NO_LSN);
+  return {
+    sentAtMs,
+    answeredAtMs,
+    systemId: identity.systemId,
+    inRecovery,
+    insertLsn: lsnOr(insert, NO_LSN),
+    flushedLsn: lsnOr(flushed, replayedLsn),
+    replayedLsn,
+    timeline: inRecovery ? numberOrNull(receivedTimeline) : Number.parseInt(writtenTimeline ?? '0', 16),
+    restartTimeline: identity.restartTimeline,
+    streaming: status === 'streaming',
+    walBlockSize: identity.walBlockSize,
+    walSegmentSize: identity.walSegmentSize,
+  };
+}
+
+function lsnOr(text: string | null | undefined, otherwise: Lsn): Lsn {
+  return text === null || text === undefined ? otherwise : parseLsn(text);
+}
+
+/** A receiver that has just started shows 0 for a moment. */
+function numberOrNull(text: string | null | undefined): number | null {
+  const value = Number(text ?? 0);
+  return value > 0 ? value : null;
+}
