@@ -25,7 +25,7 @@ const MAX_KEY_TEXT = 4096;
 const CACHE_BYTES = 24 * 1024 * 1024;
 /**
  * Bounds on what the parser is given: its stack holds about 5000 operators in a chain, and a text at all of these bounds takes
- * some 50 ms, in which nothing else is served.
+ * 0.1 s or more, in which nothing else is served.
  */
 const MAX_DEPTH = 500;
 const MAX_OPERATORS = 4000;
