@@ -1,11 +1,12 @@
 import { onTransactionEvent } from '../routing/transaction.ts';
 import { decodeErrorFields } from '../wire/decode.ts';
-import { errorResponse } from '../wire/encode.ts';
+import { errorResponse, readyForQuery } from '../wire/encode.ts';
 import type { Backend, BackendLoss } from '../pool/backend.ts';
 import { outcomeUnknown, stateLost, lossReason } from './errors.ts';
 import type { Entry } from './exchange.ts';
 import { decide, afterDropped, afterLossInFlight, afterLossBetween } from './recovery.ts';
 import { dropBackend, giveBack, releaseAfterUnit } from './release.ts';
+import { restoreSettings } from './settings-restore.ts';
 import type { Session } from './session.ts';
 
 const PARAMETER_STATUS = 0x53;
@@ -38,7 +39,7 @@ export function onAnswer(session: Session, type: number, buffer: Buffer, start: 
       onServerError(session, entry, buffer, start, end);
       break;
     case 'ready':
-      onReady(session, entry, buffer, start, end);
+      onReady(session, entry, buffer, start);
       return;
     case 'violation':
       session.backend?.lose(`the server sent an unexpected message of type ${type}`);
@@ -99,10 +100,22 @@ function onServerError(session: Session, entry: Entry, buffer: Buffer, start: nu
   session.holding = false;
   session.errored = true;
   for (const each of skipped) each.undo?.();
+  readOnToSync(session);
   if (entry.kind === 'fail') session.out.send(entry.bytes);
   else session.out.relay(buffer, start, end);
   if (fields.routine === 'RevalidateCachedQuery' && entry.prepared !== null && entry.prepared.serverName !== '') {
     forgetStatement(session, entry.prepared.serverName);
+  }
+}
+
+/** The server ignores everything up to a Sync: if that has not come yet, the client's input must be read for it. */
+function readOnToSync(session: Session): void {
+  const { exchange, phase, unit } = session;
+  if (exchange.skipping && phase !== 'closed') {
+    session.phase = 'open';
+    if (unit !== null) unit.complete = false;
+  } else if (phase === 'copy-in') {
+    session.phase = 'busy';
   }
 }
 
@@ -120,7 +133,7 @@ function forgetStatement(session: Session, serverName: string): void {
   session.context.statements.forget(serverName);
 }
 
-function onReady(session: Session, entry: Entry, buffer: Buffer, start: number, end: number): void {
+function onReady(session: Session, entry: Entry, buffer: Buffer, start: number): void {
   const backend = session.backend as Backend;
   const status = buffer[start + 5] === 0x49 ? 'I' : buffer[start + 5] === 0x45 ? 'E' : 'T';
   if (entry.swallow) {
@@ -139,8 +152,18 @@ function onReady(session: Session, entry: Entry, buffer: Buffer, start: number, 
   notePins(session, backend);
   if (status === 'I') onTransactionEnd(session, backend);
   else session.settings.beginTransaction();
+  if (status === 'I' && session.resets && session.phase !== 'closed') {
+    session.resets = false;
+    session.phase = 'placing';
+    restoreSettings(session, backend, () => tellReady(session, backend, status));
+    return;
+  }
+  tellReady(session, backend, status);
+}
+
+function tellReady(session: Session, backend: Backend, status: 'I' | 'T' | 'E'): void {
   session.tellParameters(backend);
-  if (session.phase !== 'closed') session.out.relay(buffer, start, end);
+  if (session.phase !== 'closed') session.out.send(readyForQuery(status));
   endUnit(session, status);
 }
 

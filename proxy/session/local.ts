@@ -36,14 +36,15 @@ function answerSimple(session: Session, unit: Unit, classification: Classificati
   if (session.pins.size > 0 && session.backend !== null) return false; // its server is there: no use in waiting
   const answer = transactionAnswer(session.transaction, statement, textOf(unit.entries[0]?.bytes as Buffer, statement));
   if (answer === null || answer.kind === 'error') return false;
-  complete(session, answer);
+  complete(session, answer, statement);
   session.out.send(encode.readyForQuery(readyStatus(session.transaction)));
   return true;
 }
 
-function complete(session: Session, answer: LocalAnswer & { readonly kind: 'complete' }): void {
+function complete(session: Session, answer: LocalAnswer & { readonly kind: 'complete' }, of: StatementInfo): void {
   session.transaction = answer.next;
-  session.out.send(encode.commandComplete(answer.tag));
+  const started = of.kind === 'begin' && answer.next.kind === 'deferred' && /^\s*start/i.test(answer.next.sql[0] ?? '');
+  session.out.send(encode.commandComplete(started ? 'START TRANSACTION' : answer.tag));
 }
 
 function answerDoomed(session: Session, statement: StatementInfo, sql: string): boolean {
@@ -57,7 +58,7 @@ function answerDoomed(session: Session, statement: StatementInfo, sql: string): 
     session.out.send(encode.errorResponse(doom));
     session.transaction = IDLE;
   } else {
-    complete(session, answer);
+    complete(session, answer, statement);
   }
   session.out.send(encode.readyForQuery(readyStatus(session.transaction)));
   return true;

@@ -87,6 +87,8 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
   muted = false;
   /** The open transaction may have written. */
   wrote = false;
+  /** A RESET ran: the server's defaults are not this session's, who has its start-up parameters. */
+  resets = false;
   /** The open transaction has changed the schema, which others see when it ends. */
   changedSchema = false;
   /** Entries that the error just seen makes void. */
@@ -228,6 +230,7 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
   onBackendChunkEnd(): void {
     if (this.holding && this.out.pendingBytes < MAX_WAITING_BYTES) return;
     this.flush();
+    if (this.reads) this.readOn(); // COPY data, or the Sync after an error, may be here already
   }
 
   onBackendDrain(): void {

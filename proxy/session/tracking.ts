@@ -64,6 +64,7 @@ function discard(session: Session, statement: StatementInfo & { readonly kind: '
   session.settings.apply(statement);
   deallocate(session, null);
   session.pins.clear();
+  session.resets = true;
   if (session.backend !== null) {
     session.backend.settings = NO_SETTINGS;
     session.backend.unnamedOwner = null;
@@ -80,6 +81,7 @@ function noteSet(session: Session, statement: StatementInfo & { readonly kind: '
   // decides what else could be set. Then nobody knows exactly, and the backend is set anew before its next use.
   const identity = statement.kind === 'set' && (IDENTITY_SETTINGS as readonly string[]).includes(statement.name);
   const local = statement.kind === 'set' && statement.local;
+  if (resets) session.resets = true;
   if (resets || identity) backend.settings = null;
   else if (!local && backend.settings === before) backend.settings = settings.image;
 }

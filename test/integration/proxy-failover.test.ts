@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict';
+import { after, afterEach, beforeEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client, type DatabaseError } from 'pg';
+import { ProxyCluster } from '../support/proxy-cluster.ts';
+
+describe('the leader is lost', () => {
+  let cluster: ProxyCluster;
+  const clients: Client[] = [];
+
+  beforeEach(async () => {
+    cluster = await ProxyCluster.start({ followers: 2, proxy: { hold: { deadlineMs: 8000 } } });
+    await cluster.sql('node1', 'CREATE TABLE public.t (i int PRIMARY KEY, v text); GRANT ALL ON public.t TO app');
+    await cluster.sql('node1', "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (node2)'");
+    await cluster.sql('node1', 'SELECT pg_reload_conf()');
+    await sleep(200);
+  });
+  afterEach(async () => {
+    for (const client of clients.splice(0)) await client.end().catch(() => undefined);
+    await cluster[Symbol.asyncDispose]();
+  });
+  after(() => undefined);
+
+  async function connect(): Promise<Client & { lost: boolean }> {
+    const client = Object.assign(new Client({ connectionString: cluster.url }), { lost: false });
+    client.on('error', () => {
+      client.lost = true;
+    });
+    await client.connect();
+    clients.push(client);
+    return client;
+  }
+
+  test('autocommit writes are held and go on; none that was acknowledged is lost; no session ends', async () => {
+    const writers = await Promise.all(Array.from({ length: 8 }, () => connect()));
+    const acknowledged: number[] = [];
+    const unknown: number[] = [];
+    let next = 0;
+    let running = true;
+    const work = writers.map(async (writer) => {
+      while (running) {
+        next += 1;
+        const id = next;
+        try {
+          await writer.query('INSERT INTO t VALUES ($1)', [id]);
+          acknowledged.push(id);
+        } catch (error) {
+          assert.equal((error as DatabaseError).code, '08007', String(error));
+          unknown.push(id);
+        }
+      }
+    });
+    await sleep(500);
+    await cluster.killLeader();
+    const killedAt = acknowledged.length;
+    await sleep(300);
+    await cluster.promote('node2');
+    await sleep(1_500);
+    running = false;
+    await Promise.all(work);
+    assert.ok(acknowledged.length > killedAt + 50, `${acknowledged.length} after ${killedAt}`);
+    assert.ok(unknown.length <= writers.length);
+    assert.ok(writers.every(({ lost }) => !lost));
+    const found = new Set((await cluster.sql('node2', 'SELECT i FROM t')).split('\n').map(Number));
+    assert.deepEqual(
+      acknowledged.filter((id) => !found.has(id)),
+      [],
+    );
+  });
+
+  test('a transaction gets 40001 and the session goes on', async () => {
+    const inside = await connect();
+    const between = await connect();
+    const committing = await connect();
+    for (const [n, client] of [inside, between, committing].entries()) {
+      await client.query('BEGIN');
+      await client.query('INSERT INTO t VALUES ($1)', [n]);
+    }
+    const sleeping = assert.rejects(inside.query('SELECT pg_sleep(10), pg_current_xact_id()'), { code: '40001' });
+    await sleep(100);
+    await cluster.killLeader();
+    await sleeping;
+    await assert.rejects(inside.query('SELECT 1'), { code: '25P02' });
+    await inside.query('ROLLBACK');
+    await assert.rejects(between.query('SELECT 1'), { code: '40001' });
+    await assert.rejects(between.query('SELECT 1'), { code: '25P02' });
+    assert.equal((await between.query('COMMIT')).command, 'ROLLBACK');
+    // Its COMMIT is the first to hear of the loss, and must not look like a success.
+    await assert.rejects(committing.query('COMMIT'), { code: '40001' });
+    await cluster.promote('node2');
+    for (const client of [inside, between, committing]) {
+      await client.query('BEGIN');
+      await client.query('SELECT count(*) FROM t FOR SHARE').catch(() => client.query('ROLLBACK'));
+      await client.query('ROLLBACK');
+    }
+    assert.equal(await cluster.sql('node2', 'SELECT count(*) FROM t'), '0');
+  });
+
+  test('a transaction whose BEGIN alone was sent is held and goes on', async () => {
+    const client = await connect();
+    await cluster.killLeader();
+    await cluster.releaseLeader();
+    await sleep(100);
+    await client.query('BEGIN');
+    const insert = client.query('INSERT INTO t VALUES (1)');
+    await sleep(200);
+    await cluster.promote('node2');
+    await insert;
+    await client.query('COMMIT');
+    assert.equal(await cluster.sql('node2', 'SELECT count(*) FROM t'), '1');
+  });
+
+  test('reads go on from followers without a leader; a write past its deadline gets 57P03', async () => {
+    const client = await connect();
+    const reader = await connect();
+    await cluster.killLeader();
+    await cluster.releaseLeader();
+    const started = Date.now();
+    const write = assert.rejects(client.query('INSERT INTO t VALUES (1)'), (error: DatabaseError) => {
+      assert.equal(error.code, '57P03');
+      return true;
+    });
+    while (Date.now() - started < 1_000) assert.equal((await reader.query('SELECT 1 AS one')).rows[0].one, 1);
+    // New clients come in as well.
+    assert.equal((await (await connect()).query('SELECT count(*)::int AS n FROM t')).rows[0].n, 0);
+    await write;
+    const waited = Date.now() - started;
+    assert.ok(waited > 7_000 && waited < 12_000, `${waited} ms`);
+  });
+
+  test('a planned hold delays writes and fails none', async () => {
+    const writers = await Promise.all(Array.from({ length: 4 }, () => connect()));
+    let written = 0;
+    let running = true;
+    const work = writers.map(async (writer, n) => {
+      for (let i = 0; running; i++) {
+        await writer.query('BEGIN');
+        await writer.query('INSERT INTO t VALUES ($1)', [n * 100_000 + i]);
+        await writer.query('COMMIT');
+        written += 1;
+      }
+    });
+    await sleep(300);
+    await cluster.publish(true);
+    await sleep(300);
+    const held = written;
+    await sleep(300);
+    assert.equal(written, held);
+    await cluster.publish(false);
+    await sleep(500);
+    running = false;
+    await Promise.all(work);
+    assert.ok(written > held);
+    assert.equal(await cluster.sql('node1', 'SELECT count(*) FROM t'), String(written));
+  });
+
+  test('reads in flight on a follower that dies are run again elsewhere', async () => {
+    const readers = await Promise.all(Array.from({ length: 6 }, () => connect()));
+    let running = true;
+    let reads = 0;
+    const work = readers.map(async (reader) => {
+      while (running) {
+        const { rows } = await reader.query('SELECT pg_sleep(0.02), 7 AS seven');
+        assert.equal(rows[0].seven, 7);
+        reads += 1;
+      }
+    });
+    await sleep(300);
+    cluster.node('node3').process.kill('SIGQUIT');
+    await sleep(700);
+    running = false;
+    await Promise.all(work);
+    assert.ok(reads > 20);
+    assert.ok(readers.every(({ lost }) => !lost));
+  });
+
+  test('a session that listens is told by the end of its connection', async () => {
+    const listener = await connect();
+    await listener.query('LISTEN news');
+    const ended = new Promise((resolve) => listener.once('end', resolve));
+    await cluster.killLeader();
+    await ended;
+    assert.ok(listener.lost);
+  });
+});
