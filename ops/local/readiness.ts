@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ApiClient, ClusterStatus } from '../api-client.ts';
+import type { ApiClient, ClusterStatus, NodeStatus } from '../api-client.ts';
 
 export interface ReadinessOptions {
   readonly api: ApiClient;
@@ -40,17 +40,17 @@ export async function awaitReady(options: ReadinessOptions): Promise<Readiness> 
 /** One line a step and node; exported for its test. */
 export function tellSteps(status: ClusterStatus, told: Map<string, string>, report: (line: string) => void): void {
   for (const node of status.nodes) {
-    const step = stepOf(node.state, node.role, status);
+    const step = stepOf(node, status);
     if (step === null || told.get(node.node) === step) continue;
     told.set(node.node, step);
     report(`${node.node}: ${step}`);
   }
 }
 
-function stepOf(state: string, role: string, status: ClusterStatus): string | null {
+function stepOf({ state, role, note }: NodeStatus, status: ClusterStatus): string | null {
   switch (state) {
     case 'INIT':
-      return 'starting';
+      return note ?? 'starting';
     case 'CLONING':
       return `cloning ${status.leader?.node ?? 'the leader'}`;
     case 'REWINDING':
