@@ -22,6 +22,8 @@ export const FAULTS: Readonly<Record<string, (faults: Faults) => void>> = {
   'kill machine': (f) => f.killMachine(f.someNode()),
   'kill watchdog': (f) => f.killWatchdog(f.node()),
   'stop agent': (f) => f.stop([f.someNode().agent]),
+  "stop the leader's agent": (f) => f.stop([(f.leader() ?? f.node()).agent]),
+  'stop agent and watchdog': (f) => f.stopGuards(f.someNode()),
   'stop postgres': (f) => f.stop([f.someNode().postgres.process]),
   'stop watchdog': (f) => f.stopWatchdog(f.node(), false),
   'stop machine': (f) => f.stopWatchdog(f.someNode(), true),
@@ -147,6 +149,12 @@ export class Faults {
       const order = this.#context.random.chance(0.5) ? processes : [...processes].reverse();
       for (const process of order) process.resume();
     });
+  }
+
+  /** PostgreSQL goes on, and nobody ends it: only the pledges keep it from acknowledging. */
+  stopGuards(node: SimNode): void {
+    node.watchdog.disturbed();
+    this.stop([node.watchdog.process, node.agent], () => node.watchdog.disturbed());
   }
 
   stopWatchdog(node: SimNode, all: boolean): void {

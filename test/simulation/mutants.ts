@@ -10,6 +10,8 @@ const keys = keysOf(CLUSTER);
 export interface Mutant {
   readonly name: string;
   readonly seeds: number;
+  /** What it must break. */
+  readonly breaks: readonly string[];
   readonly planted: Planted;
 }
 
@@ -48,17 +50,20 @@ function acquireWithout(dropped: (key: string) => boolean): Planted {
 export const MUTANTS: readonly Mutant[] = [
   {
     name: 'the leader key is taken without looking whether it is free',
-    seeds: 20,
+    breaks: ['I4'],
+    seeds: 60,
     planted: acquireWithout((key) => key === keys.leader || key === keys.term),
   },
   {
     name: 'a pledge is made while WAL still comes in',
-    seeds: 20,
+    breaks: ['I2', 'S8', 'I1'],
+    seeds: 60,
     planted: effects((e) => (e.type === 'pg-follow' && e.peer === null ? nothing(e) : e)),
   },
   {
     name: 'a candidate does not look how far the others are',
-    seeds: 20,
+    breaks: ['I2'],
+    seeds: 60,
     planted: views((view, node) => {
       const pledges = new Map(view.pledges);
       for (const [name, stored] of pledges) {
@@ -70,7 +75,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a candidate takes every node for a sync member with one acknowledgement from all',
-    seeds: 20,
+    breaks: ['I2'],
+    seeds: 60,
     planted: views((view) => {
       if (view.sync === null || view.sync.record.k === 0) return view;
       const record = { ...view.sync.record, k: view.sync.record.members.length };
@@ -79,38 +85,45 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'no watchdog',
-    seeds: 20,
+    breaks: ['I10'],
+    seeds: 60,
     planted: { withoutWatchdog: true },
   },
   {
     name: 'the watchdog is fed a deadline two seconds too late',
-    seeds: 20,
+    breaks: ['I10'],
+    seeds: 60,
     planted: effects((e) =>
       e.type === 'feed-watchdog' && e.deadlineMs !== null ? { ...e, deadlineMs: e.deadlineMs + 2000 } : e,
     ),
   },
   {
     name: 'synchronous_standby_names is emptied',
-    seeds: 20,
+    breaks: ['I2', 'I1'],
+    seeds: 60,
     planted: effects((e) => (e.type === 'pg-set-synchronous' ? { ...e, names: [], k: 0 } : e)),
   },
   {
     name: 'PostgreSQL is not told of a set before it is recorded',
-    seeds: 30,
+    breaks: ['I2', 'I1'],
+    seeds: 100,
     planted: effects((e) => (e.type === 'pg-set-synchronous' && e.names.length === 1 ? nothing(e) : e)),
   },
   {
     name: 'a term opens before the quorum has its row',
+    breaks: ['I2'],
     seeds: 5,
     planted: effects((e) => (e.type === 'pg-write-term-row' ? nothing(e) : e)),
   },
   {
     name: 'the lineage is forgotten, and a foreign timeline of the same number is followed',
+    breaks: ['S8'],
     seeds: 60,
     planted: effects((e) => (e.type === 'save-local' ? { ...e, local: { ...e.local, lineageTerm: 0n as never } } : e)),
   },
   {
     name: 'a started server says how far it has replayed, not how far its WAL goes',
+    breaks: ['I2'],
     seeds: 60,
     planted: { slowRecoveryMs: 400 },
   },

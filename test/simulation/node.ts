@@ -113,6 +113,7 @@ export class SimNode {
     if (!this.agent.alive) return;
     this.#context.trace.add(this.name, `agent dies: ${why}`);
     this.#unfollow();
+    this.watchdog.agentGone();
     this.agent.kill();
     this.state = null;
     this.#effects = null;

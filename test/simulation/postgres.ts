@@ -26,6 +26,8 @@ export class SimPostgres {
   replayed = 0;
   /** Whether a WAL receiver has run in this life: before, only what is replayed is known to be there. */
   received = false;
+  /** Of a record whose rest never came. */
+  partialBytes = 0;
   /** How long a start goes on replaying what is on the disk after it answers queries. Planted: the real one waits. */
   slowRecoveryMs = 0;
   peer: string | null = null;
@@ -64,6 +66,7 @@ export class SimPostgres {
     this.peer = peer;
     this.disk.standby = this.recovery;
     this.replayed = 0;
+    this.partialBytes = 0;
     this.writtenTerm = 0;
     const life = this.process.life;
     const once = this.#untilDeath(done, { ok: false, error: 'died while starting' });
@@ -219,6 +222,7 @@ export class SimPostgres {
         this.receiver?.close('promotion');
         this.receiver = null;
         this.disk.wal.length = this.disk.flushed;
+        this.partialBytes = 0;
         const ended: TimelineEnd = { timeline: this.disk.timeline, endLsn: lsnAt(this.disk, this.disk.flushed) };
         this.disk.history = [...this.disk.history, ended];
         this.disk.knownTimeline = Math.max(this.disk.knownTimeline, this.disk.timeline) + 1;

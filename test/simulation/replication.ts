@@ -94,6 +94,7 @@ export class Receiver {
     const { disk } = this.#own;
     this.#accepted(batch.from);
     if (batch.from !== disk.wal.length) return this.close('a gap in the stream');
+    this.#own.partialBytes = 0;
     for (const entry of batch.entries) {
       disk.wal.push(entry);
       if (entry.timeline !== disk.timeline) {
@@ -160,6 +161,9 @@ export class Receiver {
     if (sender !== null) network.send(this.#own.node, this.leader.node, () => sender.close());
     if (this.#own.receiver !== this) return;
     this.#own.receiver = null;
+    // What was cut off may end in the middle of a record: flushed, and never replayed.
+    if (this.streaming && this.#context.random.chance(0.3))
+      this.#own.partialBytes = 8 * (1 + this.#context.random.below(7));
     // What had been written but not flushed stays with the operating system; the server flushes before it goes on.
     if (this.#own.process.life === this.#life && this.#own.running) this.#own.disk.flushed = this.#own.disk.wal.length;
     if (this.streaming) this.#context.trace.add(this.#own.node, `no longer streams from ${this.leader.node}: ${why}`);

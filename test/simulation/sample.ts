@@ -14,7 +14,7 @@ export function sampleOf(server: SimPostgres): PostgresSample {
     systemId: disk.systemId,
     inRecovery: server.recovery,
     timeline: disk.timeline,
-    flushedLsn: lsnAt(disk, flushed) as Lsn,
+    flushedLsn: (lsnAt(disk, flushed) + BigInt(server.received ? server.partialBytes : 0)) as Lsn,
     replayedLsn: lsnAt(disk, Math.min(server.replayed, disk.flushed)) as Lsn,
     receiver: {
       running: server.receiver !== null,

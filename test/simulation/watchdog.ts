@@ -5,11 +5,16 @@ import { SimProcess } from './process.ts';
 const QUIT_MS = 500;
 const KILL_MS = 200;
 
-/** The watchdog: ends PostgreSQL at the deadline it was last fed, whatever the agent does. Without a deadline it does nothing. */
+/**
+ * The watchdog: ends PostgreSQL at the deadline it was last fed, whatever the agent does. Without a deadline it does
+ * nothing. When its agent has died it guards what ran then; the next agent has a watchdog of its own.
+ */
 export class Watchdog {
   readonly process = new SimProcess();
   unsoundUntilMs = 0;
   #deadlineMs: number | null = null;
+  /** Left by a dead agent: a life of the server and its deadline. */
+  #orphan: { readonly life: number; readonly deadlineMs: number } | null = null;
   readonly #context: SimContext;
   readonly #node: SimNode;
 
@@ -31,14 +36,20 @@ export class Watchdog {
     this.#deadlineMs = deadline;
   }
 
-  /** Whether it has been running all through the last two lease times. */
+  /** Whether nobody tampered with it in the last two lease times. */
   get wasSound(): boolean {
-    return this.process.active && this.#context.scheduler.nowMs >= this.unsoundUntilMs;
+    return !this.process.stopped && this.#context.scheduler.nowMs >= this.unsoundUntilMs;
   }
 
   /** Somebody tampered with it. */
   disturbed(): void {
     this.unsoundUntilMs = this.#context.scheduler.nowMs + 2 * this.#node.options.ttlMs;
+  }
+
+  agentGone(): void {
+    const deadlineMs = this.#deadlineMs;
+    if (deadlineMs !== null) this.#orphan = { life: this.#node.postgres.process.life, deadlineMs };
+    this.#deadlineMs = null;
   }
 
   /** `deadlineMs` on the machine's clock. The message takes a moment. */
@@ -53,12 +64,17 @@ export class Watchdog {
 
   #check(life: number): void {
     const node = this.#node;
-    const deadline = this.#deadlineMs;
-    if (deadline !== null && node.postgres.running) {
-      const leftMs = deadline - node.localMs;
-      if (leftMs <= KILL_MS) node.postgres.die('watchdog SIGKILL');
-      else if (leftMs <= QUIT_MS && node.postgres.process.active) node.postgres.die('watchdog SIGQUIT');
-    }
+    const orphan = this.#orphan;
+    if (this.#deadlineMs !== null) this.#enforce(this.#deadlineMs);
+    if (orphan !== null && node.postgres.process.life === orphan.life) this.#enforce(orphan.deadlineMs);
     this.#context.scheduler.after(node.trueMs(20), () => this.process.deliver(life, () => this.#check(life)));
+  }
+
+  #enforce(deadlineMs: number): void {
+    const { postgres, localMs } = this.#node;
+    if (!postgres.running) return;
+    const leftMs = deadlineMs - localMs;
+    if (leftMs <= KILL_MS) postgres.die('watchdog SIGKILL');
+    else if (leftMs <= QUIT_MS && postgres.process.active) postgres.die('watchdog SIGQUIT');
   }
 }

@@ -150,8 +150,8 @@ function live(world: World, options: RunOptions): void {
   for (const node of nodes) scheduler.after(random.between(0, 800), () => node.startAgent());
   const faults = new Faults(world, { nodes, etcd: world.etcd, proxies: world.proxies, ttlMs: TTL_MS });
   const fromMs = random.chance(0.2) ? 200 : 6000;
-  faults.begin(fromMs, random.pick([600, 2000, 5000]));
-  world.runUntil(fromMs + (options.faultsForMs ?? 30_000));
+  faults.begin(fromMs, random.pick([1000, 3000, 8000]));
+  world.runUntil(fromMs + (options.faultsForMs ?? 60_000));
   faults.healAll();
   const healedMs = scheduler.nowMs;
   if (!world.runUntil(healedMs + WRITABLE_WITHIN_MS, () => checks.lastAckMs > healedMs + 1)) {
