@@ -85,6 +85,14 @@ function copyInto(target: Disk, source: Disk): void {
   } satisfies Partial<Disk>);
 }
 
+/** CHECKPOINT: pg_control names the timeline from here on. */
+export function checkpoint(server: SimPostgres, done: Done): void {
+  server.perform(10, 80, done, () => {
+    server.disk.controlTimeline = server.disk.timeline;
+    return undefined;
+  });
+}
+
 /** What `pg_controldata` and the files of a data directory say. Null for one without data. */
 export function controlData(disk: Disk): { readonly timeline: number; readonly checkpointLsn: bigint } {
   // A shutdown checkpoint's location is where its record begins.

@@ -2,7 +2,7 @@ import { assertNever } from '../../common/never.ts';
 import type { Effect, Failure, Outcome, PostgresEffect, StoreEffect } from '../../election/core/types.ts';
 import type { Timer } from './scheduler.ts';
 import type { SimContext } from './context.ts';
-import { clone, controlData, initialise, rewind } from './copies.ts';
+import { checkpoint, clone, controlData, initialise, rewind } from './copies.ts';
 import type { SimEtcd, StoreOutcome } from './etcd.ts';
 import type { SimNode } from './node.ts';
 import type { Done } from './postgres.ts';
@@ -160,7 +160,7 @@ export class Effects {
       case 'pg-ensure-slots':
         return postgres.perform(1, 5, none, () => undefined);
       case 'pg-checkpoint':
-        return postgres.checkpoint(none);
+        return checkpoint(postgres, none);
       case 'pg-sample':
         return this.#sample(id);
       default:

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { InvariantViolation } from './context.ts';
-import { rewind } from './copies.ts';
+import { checkpoint, rewind } from './copies.ts';
 import type { SimPostgres } from './postgres.ts';
 import { SimProcess } from './process.ts';
 import { Random } from './random.ts';
@@ -63,7 +63,7 @@ test('a server that is ahead of the fork is refused, rewound, and then follows',
   world.runUntil(world.scheduler.nowMs + 1500);
   assert.ok(!(a.receiver?.streaming ?? false));
   a.die('test');
-  b.checkpoint(() => {});
+  checkpoint(b, () => {});
   world.runUntil(world.scheduler.nowMs + 100);
   // Whether the WAL of the common past is still there is drawn: until it is.
   for (let tries = 0; a.disk.timeline !== 2 && tries < 5; tries++) {

@@ -237,13 +237,6 @@ export class SimPostgres {
     );
   }
 
-  checkpoint(done: Done): void {
-    this.perform(10, 80, done, () => {
-      this.disk.controlTimeline = this.disk.timeline;
-      return undefined;
-    });
-  }
-
   setSynchronous(names: readonly string[], k: number, done: Done): void {
     this.perform(3, 15, done, () => {
       this.disk.syncNames = [...names];
