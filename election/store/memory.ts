@@ -90,7 +90,7 @@ export class MemoryEtcd {
   /** Drops what has expired. Returns whether any key went with it. */
   expire(nowMs: number): boolean {
     let changed = false;
-    for (const lease of [...this.#leases.values()]) {
+    for (const lease of this.#leases.values()) {
       if (lease.expiresAtMs <= nowMs) changed = this.#drop(lease.id) || changed;
     }
     return changed;

@@ -26,6 +26,11 @@ export class Effects {
 
   start(effect: Effect): void {
     const { trace } = this.#context;
+    if (isPostgresEffect(effect)) {
+      if (effect.type !== 'pg-sample') trace.add(this.#node.name, describe(effect));
+      this.#begin(effect.id, effect.timeoutMs);
+      return this.#postgres(effect);
+    }
     switch (effect.type) {
       case 'log':
         return trace.add(this.#node.name, `* ${effect.event}: ${effect.message}`);
@@ -50,9 +55,7 @@ export class Effects {
       case 'revoke-lease':
         return this.#store(effect);
       default:
-        if (effect.type !== 'pg-sample') trace.add(this.#node.name, describe(effect));
-        this.#begin(effect.id, effect.timeoutMs);
-        return this.#postgres(effect);
+        return assertNever(effect, 'effect');
     }
   }
 
@@ -224,24 +227,18 @@ export class Effects {
   }
 }
 
+function isPostgresEffect(effect: Effect): effect is PostgresEffect {
+  return effect.type.startsWith('pg-');
+}
+
 function describe(effect: PostgresEffect): string {
-  switch (effect.type) {
-    case 'pg-clone':
-    case 'pg-rewind':
-      return `${effect.type} from ${effect.from.node}`;
-    case 'pg-start':
-      return `pg-start ${effect.role}${effect.peer === null ? '' : ` of ${effect.peer.node}`}`;
-    case 'pg-follow':
-      return `pg-follow ${effect.peer?.node ?? 'nobody'}`;
-    case 'pg-open':
-      return `pg-open ${effect.open}`;
-    case 'pg-stop':
-      return `pg-stop ${effect.mode}`;
-    case 'pg-set-synchronous':
-      return `pg-set-synchronous ANY ${effect.k} (${effect.names.join(', ')})`;
-    case 'pg-write-term-row':
-      return `pg-write-term-row ${effect.term}`;
-    default:
-      return effect.type;
-  }
+  const { type } = effect;
+  if (type === 'pg-clone' || type === 'pg-rewind') return `${type} from ${effect.from.node}`;
+  if (type === 'pg-start') return `${type} ${effect.role} of ${effect.peer?.node ?? 'nobody'}`;
+  if (type === 'pg-follow') return `${type} ${effect.peer?.node ?? 'nobody'}`;
+  if (type === 'pg-open') return `${type} ${effect.open}`;
+  if (type === 'pg-stop') return `${type} ${effect.mode}`;
+  if (type === 'pg-set-synchronous') return `${type} ANY ${effect.k} (${effect.names.join(', ')})`;
+  if (type === 'pg-write-term-row') return `${type} ${effect.term}`;
+  return type;
 }

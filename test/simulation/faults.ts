@@ -72,7 +72,7 @@ export class Faults {
   healAll(): void {
     this.#active = false;
     this.#context.trace.add('FAULT', 'everything heals');
-    for (const heal of [...this.#heals]) heal();
+    for (const heal of this.#heals) heal();
     for (const node of this.#targets.nodes) this.#revive(node);
   }
 

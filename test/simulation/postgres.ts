@@ -107,7 +107,7 @@ export class SimPostgres {
     this.disk.wal.length = this.disk.flushed;
     this.receiver?.close('server gone');
     this.receiver = null;
-    for (const sender of [...this.senders.values()]) sender.close();
+    for (const sender of this.senders.values()) sender.close();
     this.senders.clear();
     this.onExit();
   }
