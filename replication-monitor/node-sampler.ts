@@ -12,6 +12,8 @@ export interface SamplerEvents {
   /** No answer for `silentAfterMs`; the connection stays. */
   onSilence(reason: string): void;
   onLoss(reason: string): void;
+  /** Whether the node should be made to flush its WAL before the next sample; asked after each one. */
+  wantsFlush(sample: ProbeSample): boolean;
   /** Milliseconds until the next sample is due; asked after each one. A wake-up shortens it. */
   nextDelayMs(): number;
 }
@@ -85,13 +87,16 @@ export class NodeSampler {
 
   async #sampleOnce(): Promise<void> {
     const { silentAfterMs, clock } = this.#options;
-    this.#probe ??= await this.#open();
+    const probe = this.#probe ?? (await this.#open());
+    this.#probe = probe;
     this.#askedAtMs = clock.nowMs();
-    const answer = this.#probe.sample(() => clock.nowMs());
+    const answer = probe.sample(() => clock.nowMs());
     const silence = setTimeout(() => this.#events.onSilence(`has not answered for ${silentAfterMs} ms`), silentAfterMs);
     try {
       const sample = await this.#bounded(answer, silentAfterMs * 4);
-      if (!this.#stop.signal.aborted) this.#events.onSample(sample);
+      if (this.#stop.signal.aborted) return;
+      this.#events.onSample(sample);
+      if (this.#events.wantsFlush(sample)) await this.#bounded(probe.flush(), silentAfterMs * 4);
     } finally {
       clearTimeout(silence);
     }

@@ -24,6 +24,8 @@ export interface ProbeTarget {
 export interface Probe {
   /** Throws ProbeError, or whatever the connection was lost with. `nowMs` is read when the request is sent and answered. */
   sample(nowMs: () => number): Promise<ProbeSample>;
+  /** Makes a leader flush its WAL up to now. Quietly does nothing where the server refuses. */
+  flush(): Promise<void>;
   close(): void;
 }
 
@@ -42,6 +44,13 @@ SELECT r.recovering::text,
        w.status
 FROM (SELECT pg_is_in_recovery() AS recovering OFFSET 0) r
 LEFT JOIN pg_stat_wal_receiver w ON true`;
+
+/**
+ * The tail of the WAL that belongs to no commit (an open transaction's rows, pruning by reads) is flushed by nobody,
+ * hence sent to nobody, until somebody commits (XLogBackgroundFlush in PostgreSQL's xlog.c). A transactional message
+ * is the smallest record whose commit flushes; synchronous_commit = local, so that it waits for no follower.
+ */
+const FLUSH_SQL = "SELECT pg_logical_emit_message(true, 'leasehold', '')";
 
 /** Once for each connection: fixed while the server runs, but for the restart point's timeline, which only grows. */
 const IDENTITY_SQL = `
@@ -84,7 +93,8 @@ export async function openProbe(target: ProbeTarget, onLost: (reason: string) =>
       walSegmentSize: Number(walSegmentSize),
       restartTimeline: Number(restartTimeline),
     };
-    return { sample: (nowMs) => sampleOnce(client, identity, nowMs), close };
+    await client.query('SET synchronous_commit = local');
+    return { sample: (nowMs) => sampleOnce(client, identity, nowMs), flush: () => flushOnce(client), close };
   } catch (error) {
     close();
     throw new ProbeError(`cannot be asked: ${(error as Error).message}`, error);
@@ -119,6 +129,14 @@ async function sampleOnce(client: pg.Client, identity: Identity, nowMs: () => nu
     walBlockSize: identity.walBlockSize,
     walSegmentSize: identity.walSegmentSize,
   };
+}
+
+async function flushOnce(client: pg.Client): Promise<void> {
+  try {
+    await client.query({ name: 'flush', text: FLUSH_SQL });
+  } catch (error) {
+    if (!(error instanceof pg.DatabaseError)) throw error;
+  }
 }
 
 function lsnOr(text: string | null | undefined, otherwise: Lsn): Lsn {

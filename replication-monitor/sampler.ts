@@ -1,12 +1,13 @@
 import type { ConnectionOptions } from 'node:tls';
 import type { Clock } from '../common/clock.ts';
 import type { ServiceConfig } from '../common/config/schema.ts';
-import { type Lsn, NO_TERM } from '../common/lsn.ts';
+import { type Lsn, NO_LSN, NO_TERM } from '../common/lsn.ts';
 import type { Logger } from '../common/logger.ts';
 import {
   type FreshnessState,
   initialFreshness,
   lagsBehind,
+  type ProbeSample,
   recordLoss,
   recordSample,
   recordSilence,
@@ -33,6 +34,8 @@ export function createReplicationMonitor(options: ReplicationMonitorOptions): Re
 
 /** How long a wake-up makes followers be asked in short steps, if they do not catch up before. */
 const FAST_FOR_MS = 100;
+/** When the leader is asked again while a follower has not reached what is wanted, to see whether it was flushed at all. */
+const FLUSH_CHECK_MS = 10;
 const FOLLOWER_STEPS_MS = [2, 2, 3, 4, 6, 8, 10];
 
 interface Sampled {
@@ -55,8 +58,11 @@ class SamplingMonitor implements ReplicationMonitor {
   #targetsSinceMs = Number.NEGATIVE_INFINITY;
   #wokenAtMs = Number.NEGATIVE_INFINITY;
   #leaderAskedAtMs = Number.NEGATIVE_INFINITY;
-  /** The position that those who woke the monitor wait for; null until the leader was asked after they did. */
-  #wantedLsn: Lsn | null = null;
+  /** The leader's newest position that somebody may wait for. */
+  #wantedLsn: Lsn = NO_LSN;
+  /** A position that the leader had not flushed when it was seen first, and when that was. */
+  #unflushedLsn: Lsn = NO_LSN;
+  #unflushedSinceMs = 0;
   #closed = false;
 
   constructor(options: ReplicationMonitorOptions) {
@@ -75,7 +81,8 @@ class SamplingMonitor implements ReplicationMonitor {
     this.#state = retarget(this.#state, targets);
     if (changedTerm) {
       this.#targetsSinceMs = this.#options.clock.nowMs();
-      this.#wantedLsn = null;
+      this.#wantedLsn = NO_LSN;
+      this.#unflushedLsn = NO_LSN;
     }
     const wanted = new Map(targets.nodes.map((target) => [target.node, target]));
     for (const [node, sampled] of this.#samplers) {
@@ -90,10 +97,8 @@ class SamplingMonitor implements ReplicationMonitor {
 
   wake(): void {
     if (this.#closed) return;
-    const nowMs = this.#options.clock.nowMs();
-    // Followers that the leader's next answer leaves behind are asked then; those that wait for nothing are not.
-    this.#wokenAtMs = nowMs;
-    this.#wantedLsn = null;
+    // Followers are asked when the leader's next answer shows that they are behind it.
+    this.#wokenAtMs = this.#options.clock.nowMs();
     const { leader } = this.#state.targets;
     if (leader !== null) this.#samplers.get(leader)?.sampler.wake();
   }
@@ -129,10 +134,11 @@ class SamplingMonitor implements ReplicationMonitor {
         onSample: (sample) => {
           if (sample.sentAtMs < this.#targetsSinceMs) return;
           record((state) => recordSample(state, node, sample));
-          if (node === this.#state.targets.leader) this.#onLeaderAnswer(sample.sentAtMs);
+          if (node === this.#state.targets.leader) this.#onLeaderAnswer(sample);
         },
         onSilence: (reason) => record((state) => recordSilence(state, node, reason)),
         onLoss: (reason) => record((state) => recordLoss(state, node, reason)),
+        wantsFlush: (sample) => this.#wantsFlush(node, sample),
         nextDelayMs: () => this.#nextDelayMs(node, sampled),
       },
     );
@@ -140,11 +146,16 @@ class SamplingMonitor implements ReplicationMonitor {
     return sampled;
   }
 
-  /** Sets what is waited for, if this answer is one to those who wait, and asks the followers that lack it. */
-  #onLeaderAnswer(sentAtMs: number): void {
-    this.#leaderAskedAtMs = sentAtMs;
+  /** Asks the followers that have not reached this answer, if anybody waits. It serves all who came before it was asked for. */
+  #onLeaderAnswer(sample: ProbeSample): void {
+    this.#leaderAskedAtMs = sample.sentAtMs;
     const newest = this.#state.marks.at(-1);
-    if (newest === undefined || this.#wantedLsn !== null || sentAtMs < this.#wokenAtMs) return;
+    if (newest === undefined) return;
+    if (sample.flushedLsn >= this.#unflushedLsn) {
+      this.#unflushedLsn = newest.lsn;
+      this.#unflushedSinceMs = sample.answeredAtMs;
+    }
+    if (!this.#isHurried()) return;
     this.#wantedLsn = newest.lsn;
     for (const [node, sampled] of this.#samplers) {
       sampled.steps = 0;
@@ -152,14 +163,36 @@ class SamplingMonitor implements ReplicationMonitor {
     }
   }
 
+  #isHurried(): boolean {
+    return this.#options.clock.nowMs() - this.#wokenAtMs <= FAST_FOR_MS;
+  }
+
   #nextDelayMs(node: string, sampled: Sampled): number {
-    const nowMs = this.#options.clock.nowMs();
-    if (nowMs - this.#wokenAtMs > FAST_FOR_MS) return this.#intervalMs;
+    if (!this.#isHurried()) return this.#intervalMs;
     if (node === this.#state.targets.leader) {
-      return this.#leaderAskedAtMs < this.#wokenAtMs ? 0 : this.#intervalMs;
+      if (this.#leaderAskedAtMs < this.#wokenAtMs) return 0;
+      return this.#isStreamAhead() ? FLUSH_CHECK_MS : this.#intervalMs;
     }
-    if (this.#wantedLsn === null || !lagsBehind(this.#state, node, this.#wantedLsn)) return this.#intervalMs;
+    if (!lagsBehind(this.#state, node, this.#wantedLsn)) return this.#intervalMs;
     return FOLLOWER_STEPS_MS[Math.min(sampled.steps++, FOLLOWER_STEPS_MS.length - 1)] ?? this.#intervalMs;
+  }
+
+  /** Whether a streaming follower has not reached what is wanted. */
+  #isStreamAhead(): boolean {
+    return this.#state.targets.nodes.some(
+      ({ node }) =>
+        this.#state.nodes.get(node)?.sample?.streaming === true && lagsBehind(this.#state, node, this.#wantedLsn),
+    );
+  }
+
+  /**
+   * Only while somebody waits for what has stayed unflushed, which followers cannot reach; and not at once, since on
+   * a busy leader the next commit flushes.
+   */
+  #wantsFlush(node: string, sample: ProbeSample): boolean {
+    if (node !== this.#state.targets.leader || sample.inRecovery || !this.#isHurried()) return false;
+    if (sample.flushedLsn >= this.#unflushedLsn) return false;
+    return sample.answeredAtMs - this.#unflushedSinceMs >= FLUSH_CHECK_MS / 2 && this.#isStreamAhead();
   }
 
   #drop(node: string, sampled: Sampled): void {
