@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Etcd3 } from 'etcd3';
 import { pino } from 'pino';
 import { StoreError } from '../../common/errors.ts';
 import { createEtcdStore } from '../../election/store/etcd.ts';
 import type { LeaseStore, StoreSnapshot } from '../../election/store/port.ts';
-import { freePorts, startEtcd, startEtcdCluster, type TestEtcd } from '../support/etcd.ts';
+import { startEtcd, startEtcdCluster, type TestEtcd } from '../support/etcd.ts';
+import { freePorts } from '../support/ports.ts';
 
 const logger = pino({ level: 'silent' });
 const call = { deadlineMs: 2000 };
@@ -169,7 +170,7 @@ describe('following a prefix', () => {
     await until('etcd is reported as unreachable', () => unreachable > 1);
     await etcd.start();
     for (let n = 0; n < 50; n++) await put(`w${n}`);
-    compact(etcd.endpoint, (await put('compacted')).revision);
+    await compact(etcd.endpoint, (await put('compacted')).revision);
     await until('the value after restart and compaction', () => value() === 'compacted');
     await put('again');
     const tookMs = await until('the watch works again', () => value() === 'again', 3000);
@@ -260,9 +261,8 @@ describe('the lease store on three etcd members', () => {
   });
 });
 
-function compact(endpoint: string, revision: number): void {
-  const run = spawnSync('etcdctl', ['--endpoints', endpoint, 'compact', String(revision)], {
-    env: { ...process.env, ETCDCTL_API: '3' },
-  });
-  assert.equal(run.status, 0, String(run.stderr));
+async function compact(endpoint: string, revision: number): Promise<void> {
+  const client = new Etcd3({ hosts: endpoint });
+  await client.kv.compact({ revision });
+  client.close();
 }

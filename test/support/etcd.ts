@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePorts } from './ports.ts';
 
 /** A real etcd member in a folder and on ports of its own. */
 export interface TestEtcd extends AsyncDisposable {
@@ -34,27 +34,6 @@ export async function startEtcd(flags: readonly string[] = []): Promise<TestEtcd
   return etcd;
 }
 
-/** Ports that were free a moment ago, all different. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<{ port: number; close: () => void }>((resolve, reject) => {
-          const server = createServer();
-          server.once('error', reject);
-          server.listen(0, '127.0.0.1', () => {
-            const address = server.address();
-            if (address === null || typeof address === 'string') reject(new Error('no port'));
-            else resolve({ port: address.port, close: () => server.close() });
-          });
-        }),
-    ),
-  );
-  for (const server of servers) server.close();
-  return servers.map((server) => server.port);
-}
-
 async function startMember(
   member: { readonly name: string; readonly client: string; readonly peer: string },
   cluster: string,
@@ -64,7 +43,7 @@ async function startMember(
   let child: ChildProcess | null = null;
   const start = async () => {
     child = spawn(
-      'etcd',
+      process.env['LEASEHOLD_ETCD_BIN'] ?? 'etcd',
       [
         ...['--name', member.name, '--data-dir', join(folder, 'data'), '--log-level', 'error'],
         ...['--listen-client-urls', member.client, '--advertise-client-urls', member.client],
