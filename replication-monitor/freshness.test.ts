@@ -24,9 +24,18 @@ const targets = (term: number, leader: string | null = 'a') => ({ term: parseTer
 function sample(change: Partial<ProbeSample>): ProbeSample {
   const sentAtMs = change.sentAtMs ?? 0;
   return {
-    ...{ sentAtMs, answeredAtMs: sentAtMs + 1, systemId: '7', inRecovery: true, streaming: true },
-    ...{ insertLsn: NO_LSN, flushedLsn: NO_LSN, replayedLsn: NO_LSN, timeline: 1, restartTimeline: 1 },
-    ...{ walBlockSize: BLOCK, walSegmentSize: SEGMENT },
+    sentAtMs,
+    answeredAtMs: sentAtMs + 1,
+    systemId: '7',
+    inRecovery: true,
+    streaming: true,
+    insertLsn: NO_LSN,
+    flushedLsn: NO_LSN,
+    replayedLsn: NO_LSN,
+    timeline: 1,
+    restartTimeline: 1,
+    walBlockSize: BLOCK,
+    walSegmentSize: SEGMENT,
     ...change,
   };
 }

@@ -110,8 +110,8 @@ export function recordLoss(state: FreshnessState, node: string, failure: string)
 
 /** Whether a follower that lives has yet to replay the newest mark: worth asking it again soon. */
 export function lagsBehind(state: FreshnessState, node: string, lsn: Lsn): boolean {
-  const known = state.nodes.get(node);
-  return node !== state.targets.leader && known?.sample != null && known.sample.replayedLsn < lsn;
+  const sample = state.nodes.get(node)?.sample ?? null;
+  return node !== state.targets.leader && sample !== null && sample.replayedLsn < lsn;
 }
 
 export function snapshotOf(state: FreshnessState, takenAtMs: number): FreshnessSnapshot {

@@ -111,7 +111,7 @@ class SamplingMonitor implements ReplicationMonitor {
   async close(): Promise<void> {
     this.#closed = true;
     this.#listeners.clear();
-    for (const [node, sampled] of [...this.#samplers]) this.#drop(node, sampled);
+    for (const [node, sampled] of this.#samplers) this.#drop(node, sampled);
     await Promise.all(this.#closing);
   }
 
@@ -125,7 +125,12 @@ class SamplingMonitor implements ReplicationMonitor {
     };
     const sampler = new NodeSampler(
       {
-        ...{ node, host, port, tls, clock, logger },
+        node,
+        host,
+        port,
+        tls,
+        clock,
+        logger,
         user: credentials.user,
         password: credentials.password,
         silentAfterMs: Math.max(500, this.#intervalMs * 5),

@@ -74,7 +74,7 @@ class HoldingGate implements ObservableWriteGate {
   close(): void {
     this.#closed = true;
     this.#unsubscribe();
-    for (const waiter of [...this.#waiting]) waiter.refuse(shuttingDown());
+    for (const waiter of this.#waiting) waiter.refuse(shuttingDown());
   }
 
   #hold(signal: AbortSignal): Promise<LeaderPass> {
