@@ -3,4 +3,6 @@ export const TERMINATE_LIMIT_MS = 2_000;
 /** The proxy's own questions to a server (settings, pins). */
 export const INTERNAL_TIMEOUT_MS = 10_000;
 /** After a leader refused a connection: so long until the next attempt. */
-export const LEADER_RETRY_MS = 25;
+export const LEADER_RETRY_MS = 40;
+/** A node that leads lets clients in within this; a refusal that lasts longer is a fault of pg_hba.conf. */
+export const FENCE_LIMIT_MS = 5_000;

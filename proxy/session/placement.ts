@@ -6,7 +6,7 @@ import type { Backend } from '../pool/backend.ts';
 import { type Pool, PoolFullError } from '../pool/pool.ts';
 import { chooseFollower, type FollowerChoice } from '../routing/choose-node.ts';
 import { stateLost, transactionLost } from './errors.ts';
-import { LEADER_RETRY_MS } from './limits.ts';
+import { FENCE_LIMIT_MS, LEADER_RETRY_MS } from './limits.ts';
 import { refuseUnit, report } from './refuse.ts';
 import { dropBackend, mayStillLead } from './release.ts';
 import { sendUnit } from './send.ts';
@@ -136,7 +136,7 @@ async function findLeader(session: Session, signal: AbortSignal): Promise<Placed
     } catch (error) {
       pass.leave();
       const waitedMs = clock.nowMs() - startedMs;
-      if (!isPassing(error) || signal.aborted || waitedMs > config.hold.deadlineMs) throw error;
+      if (!isPassing(error, waitedMs) || signal.aborted || waitedMs > config.hold.deadlineMs) throw error;
       // The route is open and its leader does not answer: it is going, or coming. Ask again until the deadline.
       await sleep(LEADER_RETRY_MS, undefined, { signal });
     }
@@ -161,9 +161,10 @@ async function findLeader(session: Session, signal: AbortSignal): Promise<Placed
 }
 
 /** Refusals that end by themselves: the server is starting, stopping, not there, or not open to clients yet. */
-function isPassing(error: unknown): boolean {
+function isPassing(error: unknown, waitedMs: number): boolean {
   if (error instanceof PoolFullError) return false;
-  if (error instanceof ClientError) return error.sqlState.startsWith('57P') || isFenced(error);
+  if (error instanceof ClientError)
+    return error.sqlState.startsWith('57P') || (isFenced(error) && waitedMs < FENCE_LIMIT_MS);
   return error instanceof LeaseholdError && error.code === 'BACKEND_UNREACHABLE';
 }
 

@@ -8,6 +8,8 @@ export interface UnitPlan {
   readonly retryable: boolean;
   /** For metrics: a word of a fixed set. */
   readonly label: string;
+  /** Whether a commit of it may be one that a later read must see. */
+  readonly mayWrite: boolean;
   readonly pins: readonly PinReason[];
   /** Some statement changes what the proxy keeps: settings, transaction, prepared statements. */
   readonly tracked: boolean;
@@ -26,6 +28,7 @@ export const EMPTY_PLAN: UnitPlan = {
   target: 'any',
   retryable: true,
   label: 'none',
+  mayWrite: false,
   pins: [],
   tracked: false,
   committing: false,
@@ -36,7 +39,13 @@ export const EMPTY_PLAN: UnitPlan = {
 };
 
 /** What could not be read: too long for the buffer, or a fast-path function call. */
-export const OPAQUE_PLAN: UnitPlan = { ...EMPTY_PLAN, target: 'leader', retryable: false, label: 'opaque' };
+export const OPAQUE_PLAN: UnitPlan = {
+  ...EMPTY_PLAN,
+  target: 'leader',
+  retryable: false,
+  label: 'opaque',
+  mayWrite: true,
+};
 
 const plans = new WeakMap<Classification, UnitPlan>();
 
@@ -59,6 +68,7 @@ export function mergePlans(a: UnitPlan, b: UnitPlan): UnitPlan {
     target,
     retryable: a.retryable && b.retryable,
     label: b.target === 'leader' ? b.label : a.label,
+    mayWrite: a.mayWrite || b.mayWrite,
     pins: [...new Set([...a.pins, ...b.pins])],
     tracked: a.tracked || b.tracked,
     committing: a.committing || b.committing,
@@ -78,6 +88,7 @@ function makePlan(classification: Classification): UnitPlan {
     target: targetOf(classification),
     retryable,
     label: reason.split(':', 1)[0] ?? reason,
+    mayWrite: statements.length === 0 || statements.some((s) => !WRITES_NOTHING.has(s.kind)),
     pins: [...new Set(pins)],
     tracked: statements.some(isTracked),
     committing: has('commit', 'rollback', 'prepare-transaction', 'finish-prepared'),
@@ -87,6 +98,24 @@ function makePlan(classification: Classification): UnitPlan {
     ddl: reason.startsWith('ddl') || (statements.length > 1 && has('utility')),
   };
 }
+
+const WRITES_NOTHING: ReadonlySet<StatementInfo['kind']> = new Set([
+  'read',
+  'begin',
+  'set-transaction',
+  'commit',
+  'rollback',
+  'savepoint',
+  'release',
+  'rollback-to',
+  'set',
+  'reset-all',
+  'show',
+  'deallocate',
+  'discard',
+  'unlisten',
+  'close-cursor',
+]);
 
 /** Settings whose values tell the role of a server: a client must see the leader's. */
 const ROLE_SETTING = /^(?:transaction_|in_hot_standby|primary_|synchronous_|hot_standby|recovery_)/;

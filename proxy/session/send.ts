@@ -50,7 +50,7 @@ function begin(session: Session, unit: Unit, backend: Backend): void {
   session.holding = unit.plan.retryable && unit.complete && !unit.streamed;
   unit.attempts += 1;
   const { node, role } = backend.place;
-  if (role === 'leader' && unit.plan.target === 'leader') session.wrote = true;
+  if (role === 'leader' && unit.plan.mayWrite) session.wrote = true;
   session.context.metrics.statements.count(node, role, unit.plan.label);
 }
 
@@ -121,6 +121,7 @@ export function sendEntry(session: Session, entry: Entry): void {
   const backend = session.backend as Backend;
   const writes: Buffer[] = [];
   pushEntry(session, backend, session.unit as Unit, entry, writes);
+  if (backend.place.role === 'leader' && session.unit?.plan.mayWrite === true) session.wrote = true;
   write(backend, writes);
   if (backend.needsDrain) session.socket.pause();
 }

@@ -189,7 +189,8 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
 
   /** The phase changed to one that reads: goes on with what waited. */
   readOn(): void {
-    if (!this.reads) return;
+    // A client that does not take its answers gets no more of them: 'drain' goes on.
+    if (!this.reads || this.socket.writableNeedDrain) return;
     try {
       this.reader.resume();
     } catch (error) {
@@ -203,7 +204,8 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
 
   #onDrain(): void {
     this.backend?.resume();
-    if (this.reader.waitingBytes <= MAX_WAITING_BYTES && this.backend?.needsDrain !== true) this.socket.resume();
+    if (this.reads) this.readOn();
+    else if (this.reader.waitingBytes <= MAX_WAITING_BYTES && this.backend?.needsDrain !== true) this.socket.resume();
   }
 
   /** Writes what was collected for the client; stops whoever produces it when the client does not keep up. */

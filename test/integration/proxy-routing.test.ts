@@ -110,6 +110,7 @@ describe('statements go where they belong', () => {
     assert.equal(await roleOf(transaction('BEGIN READ ONLY')), 'follower');
     assert.equal(await roleOf(transaction('BEGIN')), 'leader');
     await client.query('SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY');
+    await sleep(REPLAY_DELAY_MS + 300); // until the followers show what was read from the leader
     assert.equal(await roleOf(transaction('BEGIN')), 'follower');
     await client.end();
   });

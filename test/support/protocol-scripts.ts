@@ -277,5 +277,21 @@ export const SCRIPTS: Readonly<Record<string, readonly Step[]>> = {
     q('SELECT i, repeat(i::text, 100) FROM generate_series(1, 2000) AS i'),
     run('SELECT i, repeat(i::text, 100) FROM generate_series(1, 2000) AS i'),
     q(`SELECT '${LONG}' AS a, 1/0`),
+    sync(parse('long', 'SELECT length($1::text), $2::int'), bindText('p', 'long', [LONG, '7']), execute('p')),
+    sync(
+      parse('', 'SELECT length($1::text)'),
+      bindText('', '', [LONG]),
+      execute(''),
+      bindText('', '', ['x']),
+      execute(''),
+    ),
+    sync(
+      parse('', 'SELECT 1/length($1::text)'),
+      bindText('', '', ['']),
+      execute(''),
+      bindText('', '', [LONG]),
+      execute(''),
+    ),
+    step([query(`SELECT length('${LONG}')`), query('SELECT 2'), query(`SELECT length('${LONG}')`)], 'Z', 3),
   ],
 };

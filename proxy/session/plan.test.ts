@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { createClassifier } from '../sql/classify.ts';
+import type { Classifier, VolatilityCatalog } from '../sql/types.ts';
+import { planOf, type UnitPlan } from './plan.ts';
+
+const CATALOG: VolatilityCatalog = { volatilityOf: () => 'unknown', isVolatile: () => false, version: 0 };
+
+let classifier: Classifier;
+before(async () => {
+  classifier = await createClassifier();
+});
+
+const plan = (sql: string): UnitPlan =>
+  planOf(classifier.classify(Buffer.from(sql), CATALOG, { standardConformingStrings: true, systemCatalogs: 'leader' }));
+
+for (const [sql, target] of [
+  ['SELECT 1', 'follower'],
+  ['INSERT INTO t VALUES (1)', 'leader'],
+  ["SET application_name = 'x'", 'any'],
+  ['SHOW search_path', 'any'],
+  ['SHOW transaction_read_only', 'leader'],
+  ['PREPARE p AS SELECT 1', 'leader'],
+  ['EXECUTE p', 'leader'],
+] as const) {
+  test(`${sql} is for: ${target}`, () => assert.equal(plan(sql).target, target));
+}
+
+test('only what may write moves the session’s floor', () => {
+  for (const sql of ['SELECT 1', 'BEGIN', 'COMMIT', 'SHOW search_path']) assert.equal(plan(sql).mayWrite, false, sql);
+  for (const sql of [
+    'INSERT INTO t VALUES (1)',
+    "SELECT nextval('s')",
+    'CALL p()',
+    'SELEKT',
+    'SELECT 1; DELETE FROM t',
+  ])
+    assert.equal(plan(sql).mayWrite, true, sql);
+});
+
+test('a read may be run again, a write and a COMMIT may not', () => {
+  assert.equal(plan('SELECT 2').retryable, true);
+  assert.equal(plan('UPDATE t SET i = 1').retryable, false);
+  assert.equal(plan('COMMIT').committing, true);
+});
+
+test('PREPARE keeps its server, as LISTEN and temporary tables do', () => {
+  assert.deepEqual(plan('PREPARE p AS SELECT 1').pins, ['session-state']);
+  assert.deepEqual(plan('LISTEN a').pins, ['listen']);
+  assert.deepEqual(plan('CREATE TEMP TABLE a (i int)').pins, ['temporary-objects']);
+});
