@@ -13,7 +13,9 @@ export interface AgentState {
   readonly nowMs: number;
   readonly random: number;
   readonly wallTime: string;
+  /** What is on the disk. */
   readonly local: LocalState;
+  readonly savingLocal: LocalState | null;
   /** Null until the store has answered once. */
   readonly view: ClusterView | null;
   /** Since when the view shows no leader key; null while there is one, or before the first view. */
@@ -23,7 +25,9 @@ export interface AgentState {
   readonly server: ServerFacts;
   readonly memberLease: MemberLease | null;
   readonly published: { readonly text: string; readonly atMs: number } | null;
-  readonly slots: { readonly text: string; readonly atMs: number } | null;
+  readonly slots: { readonly text: string; readonly nodes: readonly string[] } | null;
+  readonly slotsRetryAtMs: number;
+  readonly memberRetryAtMs: number;
   /** The leader's lease, granted ahead of the race for it; null when none is held. */
   readonly lease: { readonly id: LeaseId; readonly sentAtMs: number } | null;
   /** What is under way, one effect at most in each lane. */
@@ -36,6 +40,8 @@ export interface AgentState {
   readonly stopping: boolean;
   /** This node gave the lease up itself at this moment: it lets others go first. */
   readonly resignedAtMs: number | null;
+  /** A rewind was done towards this term's leader: if the data still does not fit, it is cloned. */
+  readonly rewoundFor: Term | null;
   readonly note: string | null;
 }
 
@@ -45,8 +51,10 @@ export interface ServerFacts {
   readonly running: boolean;
   readonly sample: PostgresSample | null;
   readonly sampledAtMs: number;
-  /** The highest timeline seen of this data: a sample of an idle follower may name an earlier one, never a later. */
-  readonly timeline: number;
+  /** Clients are let in. */
+  readonly open: boolean;
+  /** Since when a follower that was told whom to follow has not been streaming; null while it streams. */
+  readonly idleSinceMs: number | null;
 }
 
 export interface MemberLease {
@@ -96,19 +104,23 @@ export interface Lead {
   readonly timeline: number;
   /** What PostgreSQL was last told; null before the first time. */
   readonly applied: SyncSet | null;
-  /** The durability record of *this* term; null while that of an earlier term is still in force. */
-  readonly recorded: SyncSet | null;
+  /** The durability record, as the last write of it that is known to have succeeded. */
+  readonly recorded: SyncSet;
+  /** A record whose write has not been confirmed: it is written again until the answer is known. */
+  readonly recording: SyncSet | null;
   /** A raise of the durability record that waits for followers to have flushed what was acknowledged before. */
   readonly barrier: SyncBarrier | null;
   /** Since when each member of the set in force has not been streaming. */
   readonly missingSinceMs: ReadonlyMap<string, number>;
   readonly rewindable: boolean;
-  readonly lastSampleOkMs: number;
+  /** When PostgreSQL last answered, or the lead began. */
+  readonly aliveAtMs: number;
 }
 
 export interface SyncBarrier {
   readonly target: SyncSet;
-  /** Null until a sample taken after PostgreSQL was told has said where the leader stood. */
+  readonly sinceMs: number;
+  /** Null until a sample taken well after PostgreSQL was told has said where the leader stood. */
   readonly lsn: bigint | null;
 }
 
@@ -118,14 +130,12 @@ export type Mode =
       readonly kind: 'CLONING';
       readonly from: PeerAddress;
       readonly term: Term;
-      readonly phase: 'stop' | 'save' | 'clone';
+      readonly phase: 'stop' | 'clone' | 'save';
     }
   | {
       readonly kind: 'FOLLOWER';
       /** The term whose leader PostgreSQL was told to follow; null: nobody. */
       readonly attached: Term | null;
-      /** A rewind was done for this term and the data still does not fit: clone. */
-      readonly rewoundFor: Term | null;
     }
   | {
       readonly kind: 'PLEDGED';
@@ -133,11 +143,10 @@ export type Mode =
       readonly phase: 'unfollow' | 'sample' | 'save' | 'publish' | 'ready';
       /** Not before this moment, unless it is the best candidate. */
       readonly raceAtMs: number;
-      readonly pledgeModRevision: number;
     }
   | { readonly kind: 'CANDIDATE'; readonly term: Term; readonly phase: 'lease' | 'acquire' }
   | { readonly kind: 'PROMOTING'; readonly lead: Lead; readonly phase: PromotingPhase }
-  | { readonly kind: 'LEADER_HELD'; readonly lead: Lead; readonly phase: 'row' | 'record' | 'open' | 'route' }
+  | { readonly kind: 'LEADER_HELD'; readonly lead: Lead; readonly phase: 'row' | 'open' | 'route' }
   | { readonly kind: 'LEADER_OPEN'; readonly lead: Lead; readonly request: SwitchoverPlan | null }
   | {
       readonly kind: 'DRAINING';
@@ -153,24 +162,26 @@ export type Mode =
       readonly lead: Lead;
       readonly reason: string;
       readonly phase: 'stop' | 'kill' | 'release';
+      readonly stopMode: 'fast' | 'immediate';
       /** SIGKILL from here on. */
       readonly killAtMs: number;
     }
-  | { readonly kind: 'FENCED'; readonly reason: string; readonly phase: 'start' | 'stop' | 'leave' | 'over' }
+  | { readonly kind: 'FENCED'; readonly phase: 'start' | 'stop' | 'leave' | 'over'; readonly untilMs: number }
   | {
       readonly kind: 'REWINDING';
       readonly from: PeerAddress;
       readonly term: Term;
-      readonly phase: 'stop' | 'rewind' | 'start';
+      readonly phase: 'stop' | 'rewind' | 'save';
     };
 
 export type PromotingPhase =
   | 'save' // the lineage goes to the disk first
   | 'initialise' // bootstrap only
   | 'inspect' // bootstrap only
-  | 'synchronous'
   | 'start' // bootstrap only
+  | 'synchronous'
   | 'promote'
+  | 'sample' // where the timelines part
   | 'announce'; // route{hold}, history and the member record, guarded
 
 export interface SwitchoverPlan {
@@ -190,13 +201,23 @@ export function initialState(config: CoreConfig, local: LocalState): AgentState 
     random: 0,
     wallTime: '',
     local,
+    savingLocal: null,
     view: null,
     leaderGoneSinceMs: null,
     ownRevision: 0,
-    server: { data: null, running: false, sample: null, sampledAtMs: Number.NEGATIVE_INFINITY, timeline: 0 },
+    server: {
+      data: null,
+      running: false,
+      sample: null,
+      sampledAtMs: Number.NEGATIVE_INFINITY,
+      open: false,
+      idleSinceMs: null,
+    },
     memberLease: null,
     published: null,
     slots: null,
+    slotsRetryAtMs: Number.NEGATIVE_INFINITY,
+    memberRetryAtMs: Number.NEGATIVE_INFINITY,
     lease: null,
     pending: {},
     nextId: 1,
@@ -204,6 +225,7 @@ export function initialState(config: CoreConfig, local: LocalState): AgentState 
     failures: 0,
     stopping: false,
     resignedAtMs: null,
+    rewoundFor: null,
     note: null,
   };
 }

@@ -1,0 +1,235 @@
+import type { Term } from '../../common/lsn.ts';
+import { maxTerm, openLeader, peerOf } from './facts.ts';
+import { relation } from './rejoin.ts';
+import type { ModeOf } from './state.ts';
+import type { Answer, Turn } from './turn.ts';
+
+/** Long operations end by themselves when the leader goes; these bounds only catch what hangs. */
+const CLONE_TIMEOUT_MS = 24 * 3_600_000;
+const START_TIMEOUT_MS = 600_000;
+const STOP_TIMEOUT_MS = 10_000;
+/** A follower that cannot stream from an open leader for this long is cloned anew (the WAL it needs is gone). */
+const STARVED_MS = 60_000;
+const STARTS_BEFORE_CLONE = 6;
+
+export function proceedFenced(turn: Turn, mode: ModeOf<'FENCED'>): void {
+  const { state } = turn;
+  if (mode.phase === 'over') return;
+  if (mode.phase === 'leave') return leave(turn, mode);
+  if (mode.phase === 'stop' || state.stopping) {
+    if (mode.phase !== 'stop') return turn.go({ ...mode, phase: 'stop', untilMs: turn.now + 3000 });
+    if (!state.server.running && turn.idle('server', 'kill'))
+      return turn.go({ ...mode, phase: 'leave', untilMs: turn.now + 1500 });
+    if (turn.idle('server', 'kill')) turn.start('server', 'stop', STOP_TIMEOUT_MS, { type: 'pg-stop', mode: 'fast' });
+    return;
+  }
+  if (state.server.running) return turn.go({ kind: 'FOLLOWER', attached: null });
+  if (!turn.serverReady) return;
+  if (state.failures >= STARTS_BEFORE_CLONE) {
+    const source = openLeader(state);
+    if (source !== null) return beginClone(turn, 'PostgreSQL does not start');
+  }
+  turn.start('server', 'start', START_TIMEOUT_MS, { type: 'pg-start', role: 'follower', peer: null });
+}
+
+export function fencedDone(turn: Turn, mode: ModeOf<'FENCED'>, answer: Answer): void {
+  if (answer.what === 'start') {
+    turn.setServer({ running: true });
+    turn.set({ failures: 0 });
+    turn.log('info', 'postgres.started', 'PostgreSQL runs as a follower of nobody yet');
+    turn.go({ kind: 'FOLLOWER', attached: null });
+  } else if (answer.lane === 'server' || answer.lane === 'kill') {
+    turn.setServer({ running: false });
+  } else if (answer.what === 'leave') finish(turn, mode);
+}
+
+export function fencedFailed(turn: Turn, mode: ModeOf<'FENCED'>, answer: Answer): void {
+  if (answer.what === 'start') turn.backOff(answer);
+  else if (answer.lane === 'server') turn.start('kill', 'kill', 30_000, { type: 'pg-kill' });
+  else if (answer.lane === 'kill') turn.start('kill', 'kill', 30_000, { type: 'pg-kill' });
+  else if (answer.what === 'leave') finish(turn, mode);
+}
+
+/** Stops in order from any mode that does not lead. */
+export function stopNow(turn: Turn): void {
+  turn.cancel('local', 'decide', 'lease', 'guard', 'row', 'sync', 'checkpoint', 'slots', 'sample');
+  if (!turn.idle('server')) {
+    turn.cancel('server');
+    if (turn.idle('kill')) turn.start('kill', 'kill', 30_000, { type: 'pg-kill' });
+  }
+  turn.set({ stopping: true });
+  turn.go({ kind: 'FENCED', phase: 'stop', untilMs: turn.now + 3000 });
+}
+
+function leave(turn: Turn, mode: ModeOf<'FENCED'>): void {
+  const { view, config, memberLease } = turn.state;
+  if (turn.now > mode.untilMs || view === null || memberLease === null) return finish(turn, mode);
+  if (!turn.idle('decide')) return;
+  turn.cancel('member-lease', 'member-put');
+  const then = [{ type: 'delete', key: turn.keys.member(config.node) }] as const;
+  turn.transact('decide', 'leave', 1000, { compare: [], then });
+}
+
+function finish(turn: Turn, mode: ModeOf<'FENCED'>): void {
+  turn.go({ ...mode, phase: 'over' });
+  turn.log('info', 'agent.finished', 'PostgreSQL is stopped, the agent ends');
+  turn.effects.push({ type: 'finished', error: null });
+}
+
+export function proceedFollower(turn: Turn, mode: ModeOf<'FOLLOWER'>): void {
+  const { state } = turn;
+  const { view, server } = state;
+  if (!server.running) return turn.go({ kind: 'FENCED', phase: 'start', untilMs: 0 });
+  if (view === null) return;
+  if (view.leader === null) return withoutLeader(turn, mode);
+  if (view.leader.record.node === state.config.node) return;
+  if (mode.attached === view.leader.record.term) return attached(turn, mode);
+  attach(turn);
+}
+
+function withoutLeader(turn: Turn, _mode: ModeOf<'FOLLOWER'>): void {
+  const { view, server } = turn.state;
+  if (view === null || view.leaderCreateRevision !== 0) return;
+  if (view.sync === null || view.system === null) return turn.note('the cluster has no durability record yet');
+  if (server.sample !== null && !server.sample.inRecovery) return; // never: it was started as a follower
+  if (!turn.serverReady) return;
+  turn.go({
+    kind: 'PLEDGED',
+    term: (view.term.value + 1n) as never,
+    phase: 'unfollow',
+    raceAtMs: Number.POSITIVE_INFINITY,
+  });
+}
+
+/** Follows as told: lets readers in once it streams, and notices when it cannot. */
+function attached(turn: Turn, _mode: ModeOf<'FOLLOWER'>): void {
+  const { sample, open, idleSinceMs } = turn.state.server;
+  if (sample === null || !turn.serverReady) return;
+  if (sample.receiver.streaming) {
+    turn.note(null);
+    turn.set({ rewoundFor: null, failures: 0 });
+    if (!open) turn.start('server', 'open', 10_000, { type: 'pg-open', open: true });
+    return;
+  }
+  if (idleSinceMs === null || turn.now - idleSinceMs < 2000) return;
+  turn.note('does not stream from the leader');
+  if (turn.now - idleSinceMs > STARVED_MS && openLeader(turn.state) !== null)
+    beginClone(turn, 'cannot stream from the leader');
+}
+
+function attach(turn: Turn): void {
+  const { state } = turn;
+  const { view, server, local, config } = state;
+  const leader = view?.leader?.record;
+  if (view === null || leader === undefined || server.sample === null || !turn.serverReady || !turn.idle('local'))
+    return;
+  if (leader.term < maxTerm(state))
+    return turn.note(`has pledged for term ${maxTerm(state)}, the leader is of ${leader.term}`);
+  const member = view.members.get(leader.node);
+  const leads = member?.state === 'LEADER_HELD' || member?.state === 'LEADER_OPEN' || member?.state === 'DRAINING';
+  if (member === undefined || member.term !== leader.term || !leads || member.forks === undefined) {
+    return turn.note(`waiting until ${leader.node} is promoted`);
+  }
+  const how = relation(view, config.node, server.sample, local.lineageTerm, member);
+  if (how === 'follow') return follow(turn, leader.term);
+  turn.note(`its data parted from the leader's: ${how} when the leader is open`);
+  if (openLeader(state) === null) return;
+  if (how === 'rewind' && state.rewoundFor !== leader.term) {
+    if (member.rewindable !== true) return;
+    turn.log('info', 'rejoin.rewind', `rewinds to ${leader.node}`, { term: Number(leader.term) });
+    return turn.go({ kind: 'REWINDING', from: peerOf(leader), term: leader.term, phase: 'stop' });
+  }
+  beginClone(turn, 'its data parted from the leader’s');
+}
+
+function follow(turn: Turn, term: Term): void {
+  const { local, view } = turn.state;
+  const leader = view?.leader?.record;
+  if (leader === undefined) return;
+  if (local.lineageTerm !== term) {
+    return turn.saveLocal('lineage', { ...local, lineageTerm: term });
+  }
+  turn.start('server', `follow:${term}`, 10_000, { type: 'pg-follow', peer: peerOf(leader) });
+}
+
+export function followerDone(turn: Turn, mode: ModeOf<'FOLLOWER'>, answer: Answer): void {
+  if (answer.what.startsWith('follow:')) {
+    const term = BigInt(answer.what.slice('follow:'.length)) as never;
+    turn.setServer({ idleSinceMs: turn.now });
+    turn.note(null);
+    turn.log('info', 'follows', `follows ${turn.state.view?.leader?.record.node ?? 'the leader'}`, {
+      term: Number(term),
+    });
+    turn.go({ ...mode, attached: term });
+  } else if (answer.what === 'open') turn.setServer({ open: true });
+  else if (answer.what === 'orphan') orphanGone(turn, answer);
+}
+
+export function orphanGone(turn: Turn, answer: Answer): void {
+  if (answer.outcome?.type !== 'transaction') return;
+  turn.set({ ownRevision: answer.outcome.revision, resignedAtMs: turn.now });
+}
+
+export function beginClone(turn: Turn, why: string): void {
+  const source = openLeader(turn.state);
+  if (source === null) return;
+  turn.log('info', 'rejoin.clone', `clones from ${source.node}: ${why}`, { term: Number(source.term) });
+  turn.cancel('sample', 'slots');
+  turn.set({ failures: 0 });
+  turn.go({ kind: 'CLONING', from: peerOf(source), term: source.term, phase: 'stop' });
+}
+
+export function proceedCopying(turn: Turn, mode: ModeOf<'CLONING'> | ModeOf<'REWINDING'>): void {
+  const { local, view } = turn.state;
+  const moved = view?.leader?.record.term !== mode.term;
+  if (moved && !turn.idle('server')) {
+    turn.log('warn', 'rejoin.abandoned', 'the leader it copied from leads no more');
+    turn.cancel('server');
+    turn.start('kill', 'kill', 30_000, { type: 'pg-kill' });
+    return;
+  }
+  if (!turn.serverReady || !turn.idle('local')) return;
+  if (mode.phase === 'save') {
+    return turn.saveLocal('lineage', { ...local, lineageTerm: mode.term, bootstrapping: false });
+  }
+  if (moved) return turn.go({ kind: 'INIT', killed: false });
+  if (mode.phase === 'stop') {
+    turn.start('server', 'stop', STOP_TIMEOUT_MS, {
+      type: 'pg-stop',
+      mode: mode.kind === 'CLONING' ? 'immediate' : 'fast',
+    });
+    return;
+  }
+  const type = mode.kind === 'CLONING' ? 'pg-clone' : 'pg-rewind';
+  turn.start('server', 'copy', CLONE_TIMEOUT_MS, { type, from: mode.from });
+}
+
+export function copyingDone(turn: Turn, mode: ModeOf<'CLONING'> | ModeOf<'REWINDING'>, answer: Answer): void {
+  if (answer.lane === 'kill') {
+    turn.setServer({ running: false, data: null });
+    turn.go({ kind: 'INIT', killed: true });
+  } else if (answer.what === 'stop') {
+    turn.setServer({ running: false });
+    turn.go(mode.kind === 'CLONING' ? { ...mode, phase: 'clone' } : { ...mode, phase: 'rewind' });
+  } else if (answer.what === 'copy') {
+    turn.go({ ...mode, phase: 'save' });
+  } else if (answer.what === 'lineage') {
+    turn.set({ failures: 0 });
+    if (mode.kind === 'REWINDING') turn.set({ rewoundFor: mode.term });
+    turn.log('info', 'rejoin.copied', mode.kind === 'CLONING' ? 'the clone is complete' : 'the rewind is complete');
+    turn.setServer({ data: null });
+    turn.go({ kind: 'INIT', killed: true });
+  }
+}
+
+export function copyingFailed(turn: Turn, mode: ModeOf<'CLONING'> | ModeOf<'REWINDING'>, answer: Answer): void {
+  turn.backOff(answer);
+  if (answer.lane === 'kill' || answer.what === 'stop') {
+    if (turn.idle('kill')) turn.start('kill', 'kill', 30_000, { type: 'pg-kill' });
+  } else if (answer.what === 'copy') {
+    // A rewind that failed half-way is found as `unfinished`, and cloned over.
+    if (mode.kind === 'REWINDING') turn.set({ rewoundFor: mode.term });
+    turn.setServer({ data: null });
+    turn.go({ kind: 'INIT', killed: true });
+  }
+}

@@ -1,0 +1,107 @@
+import { putSync } from './elect.ts';
+import type { Lead } from './state.ts';
+import { barrierReached, planSyncChange, sameSet, type SyncSet, wantedSync } from './sync-quorum.ts';
+import type { Answer, Turn } from './turn.ts';
+
+/** A follower that does not stream for this long is no longer waited for. */
+const PATIENCE_MS = 3000;
+/** PostgreSQL's processes read a reloaded setting each in its own time: the barrier is taken when all surely have. */
+const SETTLE_MS = 200;
+
+/**
+ * Moves the durability record and PostgreSQL towards the followers that there are, one step at a time, in the order
+ * of S4. At every moment `keeps(applied, recorded)` holds for what was applied and recorded last, and for what is
+ * under way.
+ */
+export function manageSync(turn: Turn): void {
+  const { mode, server } = turn.state;
+  if (mode.kind !== 'LEADER_HELD' && mode.kind !== 'LEADER_OPEN') return;
+  const { lead } = mode;
+  if (server.sample === null || server.sample.inRecovery || !turn.idle('sync', 'decide', 'kill')) return;
+  if (turn.now < turn.state.retryAtMs) return;
+  // An answer that was lost is asked for until it is known: both records may be in force meanwhile.
+  if (lead.recording !== null) return record(turn, lead, lead.recording);
+  const wanted = wantedNow(turn, lead);
+  const plan = planSyncChange(lead.recorded, wanted);
+  if (plan === null) {
+    if (lead.barrier !== null) turn.setLead({ barrier: null });
+    if (lead.applied === null || !sameSet(lead.applied, lead.recorded)) apply(turn, lead.recorded);
+    return;
+  }
+  if (plan.order === 'record-first') return record(turn, lead, plan.next);
+  if (lead.applied === null || !sameSet(lead.applied, plan.next)) return apply(turn, plan.next);
+  raise(turn, plan.next);
+}
+
+function wantedNow(turn: Turn, lead: Lead): SyncSet {
+  const { server, view, config } = turn.state;
+  const streaming = new Set(server.sample?.standbys.filter((s) => s.state === 'streaming').map((s) => s.node));
+  const names = new Set([...lead.recorded.members, ...streaming]);
+  const facts = [...names]
+    .filter((node) => node !== config.node && view?.members.get(node)?.noFailover !== true)
+    .filter((node) => lead.recorded.members.includes(node) || view?.members.has(node) === true)
+    .map((node) => ({
+      node,
+      streaming: streaming.has(node),
+      missingForMs: turn.now - (lead.missingSinceMs.get(node) ?? turn.now),
+    }));
+  return wantedSync(lead.recorded, facts, { ...config, patienceMs: PATIENCE_MS });
+}
+
+function apply(turn: Turn, set: SyncSet): void {
+  const label = `apply:${set.k}:${set.members.join()}`;
+  turn.setLead({ barrier: null });
+  turn.start('sync', label, 10_000, { type: 'pg-set-synchronous', names: set.members, k: set.k });
+}
+
+/** The record follows when k of its members have flushed all that was acknowledged before PostgreSQL was told. */
+function raise(turn: Turn, target: SyncSet): void {
+  const { mode, server } = turn.state;
+  if (!('lead' in mode) || server.sample === null) return;
+  const { barrier } = mode.lead;
+  if (barrier === null || !sameSet(barrier.target, target)) {
+    return turn.setLead({ barrier: { target, sinceMs: turn.now, lsn: null } });
+  }
+  if (server.sampledAtMs < barrier.sinceMs + SETTLE_MS) return;
+  const lsn = barrier.lsn ?? server.sample.flushedLsn;
+  if (barrier.lsn === null) turn.setLead({ barrier: { ...barrier, lsn } });
+  const streaming = server.sample.standbys.filter((s) => s.state === 'streaming');
+  if (barrierReached(target, streaming, lsn)) record(turn, mode.lead, target);
+}
+
+function record(turn: Turn, lead: Lead, set: SyncSet): void {
+  turn.setLead({ recording: set });
+  turn.guarded('decide', 'record', lead, [putSync(turn, lead.term, set)]);
+}
+
+/** True: the answer was one of these. */
+export function syncAnswered(turn: Turn, answer: Answer): boolean {
+  const { mode } = turn.state;
+  if (!('lead' in mode)) return false;
+  if (answer.lane === 'sync') {
+    // After a failure nobody knows what is in force: it is told again.
+    turn.setLead({ applied: answer.outcome === null ? null : parseLabel(answer.what) });
+    if (answer.outcome === null) turn.backOff(answer);
+    return true;
+  }
+  if (answer.what !== 'record') return false;
+  const { recording } = mode.lead;
+  if (answer.outcome === null || recording === null) {
+    turn.backOff(answer);
+    return true;
+  }
+  turn.setLead({ recorded: recording, recording: null, barrier: null });
+  const members = recording.members.join(', ') || 'nobody';
+  const text =
+    recording.k === 0 ? 'goes on without a synchronous follower' : `each commit is on ${recording.k} of ${members}`;
+  turn.log(recording.k === 0 ? 'warn' : 'info', 'sync.recorded', text, {
+    k: recording.k,
+    term: Number(mode.lead.term),
+  });
+  return true;
+}
+
+function parseLabel(label: string): SyncSet {
+  const [, k, members] = label.split(':');
+  return { k: Number(k), members: members === undefined || members === '' ? [] : members.split(',') };
+}

@@ -1,0 +1,186 @@
+import { NO_LSN } from '../../common/lsn.ts';
+import { encodeRecord, type MemberRecord, memberRecord } from '../store/records.ts';
+import { termOf } from './state.ts';
+import type { Answer, Turn } from './turn.ts';
+import type { Input } from './types.ts';
+
+const PUBLISH_EVERY_MS = 200;
+const FORKS_KEPT = 32;
+const SLOTS_RETRY_MS = 2000;
+
+/** Takes in what an input says of the world, before the mode reacts to it. */
+export function observe(turn: Turn, input: Input): void {
+  switch (input.type) {
+    case 'cluster': {
+      const { view } = input;
+      if (turn.state.view !== null && view.revision < turn.state.view.revision) return;
+      const gone = view.leaderCreateRevision === 0 ? (turn.state.leaderGoneSinceMs ?? turn.now) : null;
+      turn.set({ view, leaderGoneSinceMs: gone });
+      return;
+    }
+    case 'postgres-exit':
+      turn.cancel('row', 'sync', 'slots', 'checkpoint', 'sample');
+      turn.setServer({ running: false, open: false, sample: null });
+      return;
+    default:
+      return;
+  }
+}
+
+/** Answers that no mode cares about. True: dealt with. */
+export function settleCommon(turn: Turn, answer: Answer): boolean {
+  const { outcome } = answer;
+  switch (answer.lane) {
+    case 'sample':
+      if (answer.what !== 'regular') return false;
+      takeSample(turn, outcome);
+      return true;
+    case 'slots':
+      if (outcome === null) turn.set({ slots: null, slotsRetryAtMs: turn.now + SLOTS_RETRY_MS });
+      return true;
+    case 'member-lease':
+      settleMemberLease(turn, answer);
+      return true;
+    case 'member-put':
+      if (outcome === null) turn.set({ published: null });
+      return true;
+    case 'revoke':
+      return true;
+    case 'local':
+      if (outcome !== null) turn.set({ local: turn.state.savingLocal ?? turn.state.local });
+      return answer.what === 'confirm';
+    default:
+      return false;
+  }
+}
+
+export function takeSample(turn: Turn, outcome: Answer['outcome']): void {
+  const sample = outcome?.type === 'sample' ? outcome.sample : null;
+  const idleSinceMs = sample === null || sample.receiver.streaming ? null : (turn.state.server.idleSinceMs ?? turn.now);
+  turn.setServer({ sample, sampledAtMs: turn.now, idleSinceMs });
+  const { mode } = turn.state;
+  if (sample === null || !('lead' in mode)) return;
+  const streaming = new Set(sample.standbys.filter((s) => s.state === 'streaming').map((s) => s.node));
+  const { applied, recorded, missingSinceMs } = mode.lead;
+  const expected = new Set([...recorded.members, ...(applied?.members ?? [])]);
+  const missing = [...expected]
+    .filter((m) => !streaming.has(m))
+    .map((m) => [m, missingSinceMs.get(m) ?? turn.now] as const);
+  turn.setLead({ aliveAtMs: turn.now, missingSinceMs: new Map(missing) });
+}
+
+/** What every node does whatever its mode: its key, its samples, its slots. */
+export function keepHouse(turn: Turn): void {
+  const { mode } = turn.state;
+  if (mode.kind === 'FENCED' && mode.phase !== 'start') return;
+  keepMemberLease(turn);
+  publish(turn);
+  sampleRegularly(turn);
+  keepSlots(turn);
+  confirmBootstrap(turn);
+}
+
+function keepMemberLease(turn: Turn): void {
+  const { memberLease, config, view } = turn.state;
+  if (view === null || !turn.idle('member-lease')) return;
+  if (memberLease === null) {
+    if (turn.now >= turn.state.memberRetryAtMs)
+      turn.start('member-lease', 'grant', 1000, { type: 'grant-lease', ttlMs: config.ttlMs });
+    return;
+  }
+  if (turn.now - memberLease.renewedAtMs < config.ttlMs / 3 || turn.now < turn.state.memberRetryAtMs) return;
+  turn.start('member-lease', 'renew', 1000, { type: 'keep-alive', lease: memberLease.id });
+}
+
+function settleMemberLease(turn: Turn, { outcome }: Answer): void {
+  const { memberLease, config } = turn.state;
+  if (outcome?.type === 'lease') {
+    turn.set({ memberLease: { id: outcome.lease, renewedAtMs: outcome.sentAtMs }, published: null });
+  } else if (outcome?.type === 'kept' && outcome.ttlMs > 0 && memberLease !== null) {
+    turn.set({ memberLease: { ...memberLease, renewedAtMs: outcome.sentAtMs } });
+  } else if (outcome?.type === 'kept') {
+    turn.set({ memberLease: null, published: null });
+  } else {
+    const expired = memberLease !== null && turn.now - memberLease.renewedAtMs > 2 * config.ttlMs;
+    turn.set({ memberRetryAtMs: turn.now + 300, ...(expired ? { memberLease: null, published: null } : {}) });
+  }
+}
+
+/** The node's own record as it stands. */
+export function ownMember(turn: Turn): MemberRecord {
+  const { config, mode, server, local, note } = turn.state;
+  const { sample } = server;
+  const leads = 'lead' in mode ? mode.lead : null;
+  return {
+    node: config.node,
+    address: config.address,
+    apiUrl: config.apiUrl,
+    state: mode.kind,
+    term: termOf(mode),
+    timeline: sample?.timeline ?? leads?.timeline ?? 0,
+    flushedLsn: sample?.flushedLsn ?? NO_LSN,
+    replayedLsn: sample?.replayedLsn ?? NO_LSN,
+    streaming: sample?.receiver.streaming ?? false,
+    systemId: sample?.systemId ?? (server.data?.kind === 'data' ? server.data.systemId : null),
+    postgresVersion: sample?.version ?? null,
+    postgresPid: sample?.pid ?? null,
+    agentPid: config.agentPid,
+    priority: config.priority,
+    noFailover: config.noFailover,
+    ...(leads !== null && sample !== null && !sample.inRecovery
+      ? { forks: sample.history.slice(-FORKS_KEPT), rewindable: leads.rewindable }
+      : {}),
+    note: local.bootstrapping && note === null ? 'making the cluster' : note,
+  };
+}
+
+function publish(turn: Turn): void {
+  const { memberLease, published, view, config } = turn.state;
+  if (memberLease === null || view === null || !turn.idle('member-put')) return;
+  const record = ownMember(turn);
+  const text = encodeRecord(memberRecord, record);
+  const lost = published !== null && turn.now - published.atMs > 1000 && !view.members.has(config.node);
+  if (published?.text === text && !lost) return;
+  // Positions alone may wait; a change of state, and everything while a hold stops the writes, may not.
+  const before = view.members.get(config.node);
+  const urgent = view.route?.hold === true || before?.state !== record.state || before.streaming !== record.streaming;
+  if (published !== null && turn.now - published.atMs < (urgent ? 20 : PUBLISH_EVERY_MS)) return;
+  turn.set({ published: { text, atMs: turn.now } });
+  const put = { type: 'put', key: turn.keys.member(config.node), value: text, lease: memberLease.id } as const;
+  turn.transact('member-put', 'member', 1000, { compare: [], then: [put] });
+}
+
+function sampleRegularly(turn: Turn): void {
+  const { mode, server, view } = turn.state;
+  if (!server.running || !turn.idle('sample', 'kill')) return;
+  if (mode.kind === 'PLEDGED' && mode.phase === 'sample') return;
+  if (mode.kind === 'PROMOTING' && mode.phase === 'sample') return;
+  const busy = view?.route?.hold === true || ('lead' in mode && mode.lead.barrier !== null);
+  if (turn.now - server.sampledAtMs < (busy ? 20 : 200)) return;
+  turn.start('sample', 'regular', 1000, { type: 'pg-sample' });
+}
+
+/** A slot for every other node, on followers too: whoever is promoted has them. */
+function keepSlots(turn: Turn): void {
+  const { mode, server, view, config, slots } = turn.state;
+  const settled = mode.kind === 'FOLLOWER' || mode.kind === 'LEADER_HELD' || mode.kind === 'LEADER_OPEN';
+  if (!settled || !server.running || view === null || !turn.idle('slots', 'kill', 'server')) return;
+  const nodes = [...view.members.keys()].filter((n) => n !== config.node);
+  // A node that is away for a moment keeps its slot: only additions count, until a leader drops what is gone for long.
+  const known = slots === null ? [] : slots.nodes;
+  const wanted = [...new Set([...known, ...nodes])].sort();
+  const role = server.sample?.inRecovery === false ? 'leader' : 'follower';
+  const text = `${role}:${server.sample?.pid ?? 0}:${wanted.join()}`;
+  if (server.sample === null || wanted.length === 0 || slots?.text === text || turn.now < turn.state.slotsRetryAtMs)
+    return;
+  turn.set({ slots: { text, nodes: wanted } });
+  turn.start('slots', 'slots', 10_000, { type: 'pg-ensure-slots', nodes: wanted });
+}
+
+function confirmBootstrap(turn: Turn): void {
+  const { local, view, server } = turn.state;
+  if (!local.bootstrapping || !turn.idle('local') || view === null || view.system === null) return;
+  const systemId = server.sample?.systemId ?? null;
+  if (systemId !== view.system.systemId) return;
+  turn.saveLocal('confirm', { ...local, bootstrapping: false });
+}

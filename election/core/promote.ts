@@ -1,0 +1,133 @@
+import type { Operation } from '../store/port.ts';
+import * as records from '../store/records.ts';
+import { beginDemotion } from './demote.ts';
+import { historyOf, putSync, routeOf } from './elect.ts';
+import { holdLease, leadLost } from './lead.ts';
+import { ownMember, takeSample } from './observe.ts';
+import type { ModeOf, PromotingPhase } from './state.ts';
+import { ALONE } from './sync-quorum.ts';
+import type { Answer, Turn } from './turn.ts';
+
+/** A promotion that takes longer than this is given up, and another node may try. */
+const PROMOTE_TIMEOUT_MS = 60_000;
+const INITIALISE_TIMEOUT_MS = 300_000;
+
+export function proceedPromoting(turn: Turn): void {
+  if (!holdLease(turn)) return;
+  const { mode, local, server } = turn.state;
+  if (mode.kind !== 'PROMOTING') return;
+  const { lead, phase } = mode;
+  if (!turn.idle('server', 'kill', 'local', 'sync') || turn.now < turn.state.retryAtMs) return;
+  switch (phase) {
+    case 'save': {
+      const bootstrapping = local.bootstrapping || lead.reason === 'bootstrap';
+      return turn.saveLocal('lineage', { ...local, lineageTerm: lead.term, bootstrapping });
+    }
+    case 'initialise':
+      if (server.data?.kind === 'data') return turn.go({ ...mode, phase: 'start' });
+      return turn.start('server', 'initialise', INITIALISE_TIMEOUT_MS, { type: 'pg-initialise' });
+    case 'inspect':
+      return turn.start('server', 'inspect', 60_000, { type: 'pg-inspect' });
+    case 'start':
+      return turn.start('server', 'start', 600_000, { type: 'pg-start', role: 'leader', peer: null });
+    case 'synchronous':
+      return tellSynchronous(turn);
+    case 'promote':
+      return turn.start('server', 'promote', PROMOTE_TIMEOUT_MS, { type: 'pg-promote' });
+    case 'sample':
+      if (turn.idle('sample')) turn.start('sample', 'promoted', 1000, { type: 'pg-sample' });
+      return;
+    case 'announce':
+      if (turn.idle('decide')) announce(turn);
+  }
+}
+
+/** Before the promotion, so that not one commit of the new term is acknowledged by the leader alone. */
+function tellSynchronous(turn: Turn): void {
+  const { mode } = turn.state;
+  if (mode.kind !== 'PROMOTING') return;
+  const { members, k } = mode.lead.recorded;
+  turn.start('sync', 'first', 10_000, { type: 'pg-set-synchronous', names: members, k });
+}
+
+function announce(turn: Turn): void {
+  const { mode, config, memberLease, server } = turn.state;
+  if (mode.kind !== 'PROMOTING') return;
+  const { lead } = mode;
+  const then: Operation[] = [
+    routeOf(turn, lead.term, { hold: true, seq: lead.routeSeq + 1, nextXid: lead.nextXid }),
+    historyOf(turn, lead.term, lead.timeline, lead.nextXid, lead.reason),
+  ];
+  if (lead.reason === 'bootstrap') {
+    const systemId = server.sample?.systemId ?? '';
+    const system = records.encodeRecord(records.systemRecord, { systemId, initialisedBy: config.node });
+    then.push({ type: 'put', key: turn.keys.system, value: system }, putSync(turn, lead.term, ALONE));
+  }
+  if (memberLease !== null && turn.idle('member-put')) {
+    // With the route, so that followers need not wait for the next publication to find their leader.
+    const value = records.encodeRecord(records.memberRecord, { ...ownMember(turn), state: 'LEADER_HELD' });
+    then.push({ type: 'put', key: turn.keys.member(config.node), value, lease: memberLease.id });
+  }
+  turn.guarded('decide', 'announce', lead, then);
+}
+
+export function promotingDone(turn: Turn, mode: ModeOf<'PROMOTING'>, answer: Answer): void {
+  const { outcome } = answer;
+  const next = (phase: PromotingPhase): void => turn.go({ ...mode, phase });
+  switch (answer.what) {
+    case 'lineage':
+      return next(mode.lead.reason === 'bootstrap' ? 'initialise' : 'synchronous');
+    case 'initialise':
+      return next('inspect');
+    case 'inspect':
+      if (outcome?.type === 'data') turn.setServer({ data: outcome.data });
+      return next('start');
+    case 'start':
+      turn.setServer({ running: true });
+      return next('synchronous');
+    case 'first':
+      turn.setLead({ applied: mode.lead.recorded });
+      return turn.go({
+        ...mode,
+        lead: { ...mode.lead, applied: mode.lead.recorded },
+        phase: mode.lead.reason === 'bootstrap' ? 'sample' : 'promote',
+      });
+    case 'promote': {
+      if (outcome?.type !== 'promoted') return;
+      const { timeline, nextXid } = outcome.result;
+      turn.cancel('sample');
+      turn.setServer({ sample: null });
+      turn.log('info', 'promoted', `PostgreSQL is out of recovery, timeline ${timeline}`, { timeline, nextXid });
+      return turn.go({ ...mode, lead: { ...mode.lead, timeline, nextXid }, phase: 'sample' });
+    }
+    case 'promoted':
+      return promoted(turn, outcome);
+    case 'announce':
+      if (outcome?.type !== 'transaction') return;
+      if (!outcome.succeeded) return leadLost(turn, 'the leader key is no longer ours');
+      turn.setLead({
+        routeSeq: mode.lead.routeSeq + 1,
+        guardedAtMs: Math.max(mode.lead.guardedAtMs, outcome.sentAtMs),
+      });
+      turn.set({ ownRevision: outcome.revision });
+      return held(turn);
+  }
+}
+
+function promoted(turn: Turn, outcome: Answer['outcome']): void {
+  takeSample(turn, outcome);
+  const { mode, server } = turn.state;
+  if (mode.kind !== 'PROMOTING' || server.sample === null || server.sample.inRecovery) return;
+  const { timeline } = server.sample;
+  turn.go({ ...mode, lead: { ...mode.lead, timeline }, phase: 'announce' });
+}
+
+function held(turn: Turn): void {
+  const { mode } = turn.state;
+  if (mode.kind === 'PROMOTING') turn.go({ kind: 'LEADER_HELD', lead: mode.lead, phase: 'row' });
+}
+
+export function promotingFailed(turn: Turn, _mode: ModeOf<'PROMOTING'>, answer: Answer): void {
+  if (answer.what === 'announce' || answer.what === 'lineage' || answer.lane === 'sample') return turn.backOff(answer);
+  beginDemotion(turn, `${answer.what} failed: ${answer.failure?.message ?? ''}`, 'immediate');
+}
