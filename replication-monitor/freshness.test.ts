@@ -83,13 +83,22 @@ describe('freshness', () => {
     assert.equal(seen(state, 'a').problem, 'connection lost');
   });
 
-  it('is discarded at once by a new term, and by a new leader', () => {
-    const state = after(['a', leads(100, 1000)], ['b', follows(110, 1000)]);
-    for (const next of [targets(2), targets(1, 'c')]) {
-      assert.equal(seen(retarget(state, next), 'b').freshAsOfMs, Number.NEGATIVE_INFINITY);
-      assert.equal(seen(retarget(state, next), 'b').usable, false);
-    }
-    assert.equal(seen(retarget(state, targets(1)), 'b').freshAsOfMs, 100);
+  it('outlives its term while no new leader has answered, and what the node showed while its server runs on', () => {
+    const state = after(['a', leads(100, 1000)], ['b', follows(110, 1000)], ['c', follows(110, 1000)]);
+    const elected = retarget(state, targets(2, 'c'));
+    assert.deepEqual([seen(elected, 'b').usable, seen(elected, 'b').freshAsOfMs], [true, 100]);
+    assert.equal(snapshotOf(elected, 200).leaderHeardAtMs, 100);
+    const led = recordSample(elected, 'c', leads(200, 1200, { timeline: 2 }));
+    assert.equal(seen(led, 'b').usable, false, 'still on the old timeline');
+    const followed = recordSample(led, 'b', follows(210, 1100, { timeline: 2 }));
+    assert.deepEqual([seen(followed, 'b').usable, seen(followed, 'b').freshAsOfMs], [true, 100]);
+    assert.equal(seen(recordSample(followed, 'b', follows(220, 1200, { timeline: 2 })), 'b').freshAsOfMs, 200);
+  });
+
+  it('is discarded where a leader’s timeline goes back', () => {
+    const state = after(['a', leads(100, 1000, { timeline: 2 })], ['b', follows(110, 1000, { timeline: 2 })]);
+    const odd = recordSample(retarget(state, targets(2, 'c')), 'c', leads(200, 1200, { timeline: 1 }));
+    assert.equal(seen(odd, 'b').freshAsOfMs, Number.NEGATIVE_INFINITY);
   });
 
   it('is forgotten with the connection, and kept through a silence', () => {

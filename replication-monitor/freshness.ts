@@ -15,10 +15,14 @@ import type { FreshnessSnapshot, MonitorTargets, NodeFreshness } from './types.t
  */
 export interface FreshnessState {
   readonly targets: MonitorTargets;
-  /** What the leader of this term said of itself; null until it answered. */
+  /** What the leader said of itself, this term's or, until that one answered, the one before; null until any did. */
   readonly timeline: number | null;
   readonly systemId: string | null;
-  /** Oldest first, both times and positions strictly growing, at most MAX_MARKS. */
+  /** Whether the leader of this term has answered. */
+  readonly heard: boolean;
+  /** When the request was sent that a leader of whatever term answered last. */
+  readonly leaderHeardAtMs: number;
+  /** Of this term. Oldest first, both times and positions strictly growing, at most MAX_MARKS. */
   readonly marks: readonly Mark[];
   readonly nodes: ReadonlyMap<string, NodeState>;
 }
@@ -70,21 +74,29 @@ export function initialFreshness(targets: MonitorTargets): FreshnessState {
     targets,
     timeline: null,
     systemId: null,
+    heard: false,
+    leaderHeardAtMs: NEVER,
     marks: [],
     nodes: new Map(targets.nodes.map((target) => [target.node, UNKNOWN_NODE])),
   };
 }
 
-/** New targets of the same term keep what is known; of another term, or with another leader, nothing. */
+/**
+ * A new term discards the marks, not what followers show: nothing acknowledged is lost by an election, so a follower
+ * that showed all commits before a moment still does, as long as its server runs on (`recordLoss` when it does not:
+ * it takes a restart to be rewound or cloned). So reads go on while a leader is being elected. Once the new leader has
+ * answered, only followers on its timeline serve.
+ */
 export function retarget(state: FreshnessState, targets: MonitorTargets): FreshnessState {
-  if (state.targets.term !== targets.term || state.targets.leader !== targets.leader) return initialFreshness(targets);
   const before = new Map(state.targets.nodes.map((target) => [target.node, target]));
   const nodes = targets.nodes.map((target): [string, NodeState] => {
     const old = before.get(target.node);
     const same = old?.host === target.host && old.port === target.port;
     return [target.node, (same ? state.nodes.get(target.node) : undefined) ?? UNKNOWN_NODE];
   });
-  return { ...state, targets, nodes: new Map(nodes) };
+  const next = { ...state, targets, nodes: new Map(nodes) };
+  const sameTerm = state.targets.term === targets.term && state.targets.leader === targets.leader;
+  return sameTerm ? next : { ...next, heard: false, marks: [] };
 }
 
 /** An answer of a node. Of a node that is no target, or asked before the targets changed, the caller drops it. */
@@ -120,7 +132,7 @@ export function snapshotOf(state: FreshnessState, takenAtMs: number): FreshnessS
     const node = state.nodes.get(target.node) ?? UNKNOWN_NODE;
     return [target.node, { ...target, ...describe(state, target.node, node, term) }];
   });
-  return { term, leader, takenAtMs, nodes: new Map(nodes) };
+  return { term, leader, takenAtMs, leaderHeardAtMs: state.leaderHeardAtMs, nodes: new Map(nodes) };
 }
 
 const NEVER = Number.NEGATIVE_INFINITY;
@@ -129,17 +141,21 @@ const UNKNOWN_NODE: NodeState = { sample: null, timeline: null, freshAsOfMs: NEV
 function recordLeader(state: FreshnessState, node: string, sample: ProbeSample): FreshnessState {
   const known = withNode(state, node, { sample, timeline: sample.timeline, freshAsOfMs: NEVER, failure: null });
   if (sample.inRecovery || sample.timeline === null) return known;
-  // Within a term neither changes. Should it happen, nothing that was known of the followers holds any more.
-  const same = state.timeline === sample.timeline && state.systemId === sample.systemId;
-  const marks = addMark(same ? state.marks : [], {
+  // Within a term neither changes, from term to term the timeline grows. Should anything else happen, nothing that was
+  // known of the followers holds any more.
+  const grown = !state.heard && (state.timeline === null || sample.timeline >= state.timeline);
+  const sameSystem = state.systemId === null || state.systemId === sample.systemId;
+  const holds = sameSystem && (grown || sample.timeline === state.timeline);
+  const marks = addMark(holds ? state.marks : [], {
     sentAtMs: sample.sentAtMs,
     lsn: leaderPosition(sample.insertLsn, sample.walBlockSize, sample.walSegmentSize),
   });
-  const next = { ...known, timeline: sample.timeline, systemId: sample.systemId, marks };
+  const { timeline, systemId, sentAtMs: leaderHeardAtMs } = sample;
+  const next = { ...known, timeline, systemId, heard: true, leaderHeardAtMs, marks };
   const nodes = new Map(next.nodes);
   for (const [name, other] of next.nodes) {
     if (name === node) continue;
-    nodes.set(name, freshened(same ? other : { ...other, freshAsOfMs: NEVER }, next));
+    nodes.set(name, freshened(holds ? other : { ...other, freshAsOfMs: NEVER }, next));
   }
   return { ...next, nodes };
 }
@@ -167,7 +183,7 @@ function problemOf(state: FreshnessState, node: NodeState): string | null {
   if (sample === null) return node.failure ?? 'has not answered yet';
   if (!sample.inRecovery)
     return `is not in recovery, though ${state.targets.leader ?? 'nobody'} leads term ${state.targets.term}`;
-  if (state.timeline === null) return `the leader of term ${state.targets.term} has not been heard yet`;
+  if (state.timeline === null) return 'no leader has been heard yet';
   if (sample.systemId !== state.systemId) return `belongs to another cluster (system identifier ${sample.systemId})`;
   if (node.timeline === null) return 'its timeline is not known while it takes no WAL';
   if (node.timeline !== state.timeline) return `is on timeline ${node.timeline}, the leader on ${state.timeline}`;

@@ -8,6 +8,11 @@ export interface FreshnessSnapshot {
   readonly term: Term;
   readonly leader: string | null;
   readonly takenAtMs: number;
+  /**
+   * The newest moment as of which any node can be fresh: when the request was sent that a leader answered last, in
+   * this term or an earlier one. It stands still while there is no leader, as the data do. -Infinity: never.
+   */
+  readonly leaderHeardAtMs: number;
   readonly nodes: ReadonlyMap<string, NodeFreshness>;
 }
 
@@ -45,7 +50,7 @@ export interface MonitorTargets {
 
 export interface ReplicationMonitor {
   readonly snapshot: FreshnessSnapshot;
-  /** Replaces the targets; a new term discards every freshness of the old one at once. */
+  /** Replaces the targets; see `retarget` in freshness.ts for what a new term keeps. */
   setTargets(targets: MonitorTargets): void;
   /** Samples as soon as possible instead of at the next tick; one round of sampling serves all who ask meanwhile. */
   wake(): void;

@@ -102,7 +102,7 @@ export const proxyConfig = z.strictObject({
       consistency: z.enum(['eventual', 'session', 'database', 'strong']).default('session'),
       /** How long a read waits for a follower that is fresh enough before the leader serves it. */
       causalWaitMs: z.number().int().min(0).default(50),
-      /** A follower whose freshness is older than this serves nothing. */
+      /** A follower that is further than this behind the leader’s last word serves nothing. Without a leader nothing newer exists. */
       maxStalenessMs: z.number().int().min(1).default(30000),
       systemCatalogs: z.enum(['leader', 'follower']).default('leader'),
     })

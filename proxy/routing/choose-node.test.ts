@@ -29,7 +29,8 @@ function snapshot(...nodes: NodeFreshness[]): FreshnessSnapshot {
   return {
     term: NO_TERM,
     leader: 'leader',
-    takenAtMs: 0,
+    takenAtMs: 2000,
+    leaderHeardAtMs: 2000,
     nodes: new Map([leader, ...nodes].map((each) => [each.node, each])),
   };
 }
@@ -42,7 +43,6 @@ function request(overrides: Partial<FollowerRequest> = {}): FollowerRequest {
     floor: { committedAtMs: NEVER, lastReadAtMs: NEVER, lastNode: null },
     databaseFloorMs: NEVER,
     maxStalenessMs: 1000,
-    nowMs: 2000,
     inFlight: () => 0,
     exclude: new Set(),
     random: 0,

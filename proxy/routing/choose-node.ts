@@ -26,7 +26,6 @@ export interface FollowerRequest {
   /** As `committedAtMs`, over all sessions of the database on this proxy. Used by the level `database` only. */
   readonly databaseFloorMs: number;
   readonly maxStalenessMs: number;
-  readonly nowMs: number;
   /** Units of work that this proxy has on the node. */
   inFlight(node: string): number;
   /** Nodes that were tried already for this unit. */
@@ -57,7 +56,7 @@ export function chooseFollower(snapshot: FreshnessSnapshot, request: FollowerReq
   for (const node of snapshot.nodes.values()) {
     if (!mayServe(node, request.exclude)) continue;
     usable += 1;
-    if (isFreshEnough(node, request)) eligible += 1;
+    if (isFreshEnough(node, snapshot, request)) eligible += 1;
   }
   if (eligible === 0) return usable > 0 ? WAIT : LEADER;
   return draw(snapshot, request, eligible);
@@ -67,10 +66,12 @@ function mayServe(node: NodeFreshness, exclude: ReadonlySet<string>): boolean {
   return node.usable && node.role === 'follower' && !exclude.has(node.node);
 }
 
-function isFreshEnough(node: NodeFreshness, request: FollowerRequest): boolean {
+function isFreshEnough(node: NodeFreshness, snapshot: FreshnessSnapshot, request: FollowerRequest): boolean {
   const freshAsOfMs = node.freshAsOfMs;
+  // Measured from the leader's last word, not from now: while there is no leader nothing newer exists, and reads go on.
   // Written so that a NaN makes the follower ineligible.
-  if (!(request.nowMs - freshAsOfMs <= request.maxStalenessMs)) return false;
+  const isBounded = request.maxStalenessMs !== Number.POSITIVE_INFINITY;
+  if (isBounded && !(snapshot.leaderHeardAtMs - freshAsOfMs <= request.maxStalenessMs)) return false;
   if (request.level === 'eventual') return true;
   const floor = request.floor;
   if (!(freshAsOfMs >= floor.committedAtMs)) return false;
@@ -88,7 +89,7 @@ function draw(snapshot: FreshnessSnapshot, request: FollowerRequest, eligible: n
   let a: string | null = null;
   let b: string | null = null;
   for (const node of snapshot.nodes.values()) {
-    if (!mayServe(node, request.exclude) || !isFreshEnough(node, request)) continue;
+    if (!mayServe(node, request.exclude) || !isFreshEnough(node, snapshot, request)) continue;
     if (index === first) a = node.node;
     if (index === second) b = node.node;
     index += 1;

@@ -8,7 +8,8 @@ import { chooseFollower, type FollowerChoice } from '../routing/choose-node.ts';
 import { stateLost, transactionLost } from './errors.ts';
 import { FENCE_LIMIT_MS, LEADER_RETRY_MS } from './limits.ts';
 import { refuseUnit, report } from './refuse.ts';
-import { dropBackend, mayStillLead } from './release.ts';
+import { dropBackend } from './give-back.ts';
+import { mayStillLead } from './release.ts';
 import { sendUnit } from './send.ts';
 import type { Session } from './session.ts';
 import { DOOMED } from '../routing/transaction.ts';
@@ -213,14 +214,13 @@ function giveUp(session: Session, unit: Unit, inTransaction: boolean): void {
 // ---- pools
 
 function choose(session: Session, unit: Unit, need: Need): FollowerChoice {
-  const { monitor, config, clock, databaseFloors, pools } = session.context;
+  const { monitor, config, databaseFloors, pools } = session.context;
   const any = need === 'any';
   return chooseFollower(monitor.snapshot, {
     level: any ? 'eventual' : session.level,
     floor: session.floor,
     databaseFloorMs: databaseFloors.get(session.client.database) ?? -Infinity,
     maxStalenessMs: any ? Infinity : config.routing.maxStalenessMs,
-    nowMs: clock.nowMs(),
     inFlight: (node) => pools.busyOf(node),
     exclude: unit.tried,
     random: Math.random(),

@@ -30,6 +30,7 @@ export function exampleStatus(changes: Partial<ProxyStatus> = {}): ProxyStatus {
       term: 7n as Term,
       leader: 'node1',
       takenAtMs: 100_000,
+      leaderHeardAtMs: 100_000,
       nodes: new Map([
         ['node1', freshness('node1', 5001, { role: 'leader', freshAsOfMs: Infinity, lagBytes: 0n })],
         [
