@@ -27,30 +27,26 @@ export class Checks {
     this.#nodes = nodes;
   }
 
-  /** I1: a commit is acknowledged by a server whose term row is of `term`. */
+  /** I1, I2: a server that leads in `term` acknowledges a client's commit. */
   acknowledge(node: string, term: number, value: number): void {
-    if (term < this.highestTerm) {
-      this.#context.violation(
-        'I1',
-        `${node} of term ${term} acknowledges ${value} after term ${this.highestTerm} opened`,
-      );
-    }
+    this.leads(node, term, `acknowledges ${value}`);
     this.acknowledged.add(value);
     this.lastAckMs = this.#context.scheduler.nowMs;
   }
 
-  /** I1, I2: a server lets clients in. */
-  opened(node: string, term: number): void {
-    if (term === 0) this.#context.violation('I2', `${node} lets clients in before the quorum confirmed its term`);
+  /** I1, I2: a server takes clients' writes, in the term for which it was promoted. */
+  leads(node: string, term: number, what: string): void {
     if (term < this.highestTerm) {
-      this.#context.violation('I1', `${node} opens term ${term} after term ${this.highestTerm}`);
+      this.#context.violation('I1', `${node} of term ${term} ${what} after term ${this.highestTerm} took writes`);
     }
-    if (term > this.highestTerm) this.failovers++;
+    if (term === this.highestTerm) return;
+    this.failovers++;
     this.highestTerm = term;
-    this.#holdsEverything(node);
+    this.holdsEverything(node);
   }
 
-  #holdsEverything(node: string): void {
+  /** I2: nothing that was acknowledged is missing there. */
+  holdsEverything(node: string): void {
     const { disk } = this.#context.postgres(node);
     const present = new Set<number>();
     for (const entry of disk.wal) if (entry.kind === 'write') present.add(entry.value);

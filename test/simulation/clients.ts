@@ -32,7 +32,7 @@ export class Clients {
     const value = this.#next++;
     postgres.process.deliver(postgres.process.life, () => {
       if (!postgres.acceptsWrites) return;
-      const term = postgres.writtenTerm;
+      const term = postgres.term;
       postgres.commit('write', value, () => this.#checks.acknowledge(node.name, term, value));
     });
   }

@@ -142,7 +142,9 @@ export class Effects {
       case 'pg-rewind':
         return rewind(this.#program(), this.#context.postgres(effect.from.node), none);
       case 'pg-start':
-        return postgres.launch(effect.role, effect.peer?.node ?? null, none);
+        postgres.launch(effect.role, effect.peer?.node ?? null, none);
+        if (effect.role === 'leader') postgres.term = this.#term();
+        return;
       case 'pg-open':
         return postgres.perform(3, 12, none, () => {
           postgres.setOpen(effect.open);
@@ -155,6 +157,7 @@ export class Effects {
       case 'pg-follow':
         return postgres.follow(effect.peer?.node ?? null, none);
       case 'pg-promote':
+        postgres.term = this.#term();
         return postgres.promote(ended((result) => ({ type: 'promoted', result })));
       case 'pg-set-synchronous':
         return postgres.setSynchronous(effect.names, effect.k, none);
@@ -169,6 +172,12 @@ export class Effects {
       default:
         return assertNever(effect, 'effect');
     }
+  }
+
+  /** For which the agent says it leads: only the checks are told. */
+  #term(): number {
+    const mode = this.#node.state?.mode;
+    return mode !== undefined && 'lead' in mode ? Number(mode.lead.term) : 0;
   }
 
   #program(): Parameters<typeof initialise>[0] {

@@ -110,12 +110,6 @@ export const MUTANTS: readonly Mutant[] = [
     planted: effects((e) => (e.type === 'pg-set-synchronous' && e.names.length === 1 ? nothing(e) : e)),
   },
   {
-    name: 'a term opens before the quorum has its row',
-    breaks: ['I2'],
-    seeds: 5,
-    planted: effects((e) => (e.type === 'pg-write-term-row' ? nothing(e) : e)),
-  },
-  {
     name: 'the lineage is forgotten, and a foreign timeline of the same number is followed',
     breaks: ['S8'],
     seeds: 60,

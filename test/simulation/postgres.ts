@@ -32,10 +32,10 @@ export class SimPostgres {
   slowRecoveryMs = 0;
   peer: string | null = null;
   pid = 0;
-  /** The term whose row it wrote last as a leader; else 0. */
-  writtenTerm = 0;
+  /** The term for which its agent made it a leader; 0: none. It does not know. */
+  term = 0;
   onExit: () => void = () => {};
-  /** Clients are let in to a leader; `term` is that of its term row. */
+  /** Clients are let in to a leader. */
   onOpen: (term: number) => void = () => {};
   readonly #commits = new CommitQueue();
   readonly #context: SimContext;
@@ -67,7 +67,7 @@ export class SimPostgres {
     this.disk.standby = this.recovery;
     this.replayed = 0;
     this.partialBytes = 0;
-    this.writtenTerm = 0;
+    this.term = 0;
     const life = this.process.life;
     const once = this.#untilDeath(done, { ok: false, error: 'died while starting' });
     scheduler.after(random.between(60, this.disk.clean ? 150 : 400), () =>
@@ -251,7 +251,6 @@ export class SimPostgres {
     const { scheduler, random } = this.#context;
     const life = this.process.life;
     const count = this.#append(kind, value);
-    if (kind === 'term') this.writtenTerm = value;
     scheduler.after(random.between(0.2, 2), () =>
       this.process.deliver(life, () => {
         if (this.recovery || count > this.disk.wal.length) return;
@@ -271,7 +270,7 @@ export class SimPostgres {
   setOpen(open: boolean): void {
     this.open = open;
     if (!open) this.#commits.dropClients();
-    else if (!this.recovery) this.onOpen(this.writtenTerm);
+    else if (!this.recovery) this.onOpen(this.term);
   }
 
   #quorumHas(count: number): boolean {

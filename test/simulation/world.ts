@@ -92,7 +92,7 @@ export class World implements SimContext {
         withWatchdog: planted.withoutWatchdog !== true,
       });
       node.postgres.slowRecoveryMs = planted.slowRecoveryMs ?? 0;
-      node.postgres.onOpen = (term) => this.checks.opened(name, term);
+      node.postgres.onOpen = (term) => this.checks.leads(name, term, 'lets clients in');
       this.nodes.set(name, node);
     }
   }
@@ -167,5 +167,5 @@ function live(world: World, options: RunOptions): void {
     clients.writing = differences.length > 0;
   }
   const leader = nodes.find((n) => n.postgres.acceptsWrites);
-  if (leader !== undefined) checks.opened(leader.name, leader.postgres.writtenTerm);
+  if (leader !== undefined) checks.holdsEverything(leader.name);
 }
