@@ -168,7 +168,7 @@ export class Pool implements BackendOwner {
   /** Closes what has been idle or alive for too long. Called every second or so. */
   sweep(nowMs: number): void {
     const { idleTimeoutMs, maxLifetimeMs } = this.options.limits;
-    for (const backend of [...this.#idle]) {
+    for (const backend of this.#idle.slice()) {
       const tooOld = nowMs - backend.createdAtMs > maxLifetimeMs;
       if (tooOld || nowMs - backend.idleSinceMs > idleTimeoutMs) backend.destroy();
     }
@@ -186,8 +186,8 @@ export class Pool implements BackendOwner {
     if (this.closed) return;
     const error = new ClientError({ sqlState: '57P01', message: reason, safeToRetry: true });
     this.#abort.abort(error);
-    for (const waiter of [...this.#waiters]) waiter.reject(error);
-    for (const backend of [...this.#all]) backend.lose(reason);
+    for (const waiter of this.#waiters.slice()) waiter.reject(error);
+    for (const backend of this.#all) backend.lose(reason);
   }
 
   #grow(): void {

@@ -59,13 +59,13 @@ export class FrontDoor {
   /** Ends sessions as they come out of their transactions; resolves when none is left or the time is up. */
   async drain(limitMs: number): Promise<void> {
     this.#draining = true;
-    for (const session of [...this.sessions]) session.drain(shuttingDown());
+    for (const session of this.sessions) session.drain(shuttingDown());
     const { clock } = this.#options.context;
     const untilMs = clock.nowMs() + limitMs;
     while (this.sessions.size > 0 && clock.nowMs() < untilMs) {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
-    for (const session of [...this.sessions]) session.terminate(shuttingDown());
+    for (const session of this.sessions) session.terminate(shuttingDown());
   }
 
   async #accept(socket: Socket, providers: AdminProviders): Promise<void> {
@@ -80,7 +80,7 @@ export class FrontDoor {
       case 'client':
         await this.#serve(outcome, providers);
         return;
-      default:
+      case 'refused':
         context.logger.info({ event: 'client.refused', reason: outcome.reason }, 'client refused');
     }
   }

@@ -1,15 +1,13 @@
 import { newCancelKey } from '../auth/accept.ts';
 import { parseStartupOptions } from '../auth/startup-options.ts';
 import type { AcceptedClient } from '../auth/types.ts';
-import { runInternal } from '../pool/internal-query.ts';
 import type { ConsistencyLevel } from '../routing/choose-node.ts';
-import { settingsDiff, type SettingsImage, startupImage } from '../routing/settings-image.ts';
+import { type SettingsImage, startupImage } from '../routing/settings-image.ts';
 import { backendKeyData, READY_IDLE } from '../wire/encode.ts';
 import type { SessionContext } from '../session/context.ts';
 import { asClientError } from '../session/errors.ts';
-import { INTERNAL_TIMEOUT_MS } from '../session/limits.ts';
 import { isOwnSetting, setOwn } from '../session/own-settings.ts';
-import { RESET_SQL, AFTER_RESET } from '../session/pins.ts';
+import { bringTo } from '../session/settings-restore.ts';
 import { find } from '../session/placement.ts';
 import { Session } from '../session/session.ts';
 import { Unit } from '../session/unit.ts';
@@ -69,16 +67,8 @@ async function introduce(session: Session, image: SettingsImage): Promise<void> 
   try {
     const { backend, pool, pass } = await find(session, new Unit(), 'any', abort.signal);
     try {
-      if (backend.settings !== image) {
-        const sql = settingsDiff(backend.settings ?? AFTER_RESET, image) ?? [];
-        if (backend.settings === null) sql.unshift(RESET_SQL);
-        if (sql.length > 0) await runInternal(backend, sql.join('; '), INTERNAL_TIMEOUT_MS);
-        backend.settings = image;
-      }
+      if (backend.settings !== image) await bringTo(backend, image);
       session.tellParameters(backend);
-    } catch (error) {
-      backend.settings = null; // some may have been set before one failed
-      throw error;
     } finally {
       pass?.leave();
       pool.give(backend);
@@ -114,7 +104,7 @@ function readSettings(
 }
 
 function imageOf(settings: ReadonlyMap<string, string>): SettingsImage {
-  const key = JSON.stringify([...settings].sort());
+  const key = JSON.stringify([...settings].sort(([a], [b]) => (a < b ? -1 : 1)));
   const known = images.get(key);
   if (known !== undefined) return known;
   if (images.size >= MAX_IMAGES) images.clear();

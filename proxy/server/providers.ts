@@ -81,7 +81,7 @@ function clientRow(session: Session): ClientRow {
     state: stateOf(session),
     addr: socket.remoteAddress ?? '',
     port: socket.remotePort ?? 0,
-    application_name: session.reported.get('application_name') ?? '',
+    application_name: session.told.get('application_name') ?? '',
     connect_time: session.startedAt.toISOString(),
     request_time: session.requestAt?.toISOString() ?? null,
     wait_ms: waitingFor === null ? 0 : Math.round(context.clock.nowMs() - session.waitingSinceMs),

@@ -5,8 +5,9 @@ import type { Backend, BackendLoss } from '../pool/backend.ts';
 import { outcomeUnknown, stateLost, lossReason } from './errors.ts';
 import type { Entry } from './exchange.ts';
 import { decide, afterDropped, afterLossInFlight, afterLossBetween } from './recovery.ts';
-import { dropBackend, giveBack, releaseAfterUnit } from './release.ts';
-import { restoreSettings } from './settings-restore.ts';
+import { dropBackend, giveBack } from './give-back.ts';
+import { releaseAfterUnit } from './release.ts';
+import { bringTo } from './settings-restore.ts';
 import type { Session } from './session.ts';
 
 const PARAMETER_STATUS = 0x53;
@@ -155,10 +156,21 @@ function onReady(session: Session, entry: Entry, buffer: Buffer, start: number):
   if (status === 'I' && session.resets && session.phase !== 'closed') {
     session.resets = false;
     session.phase = 'placing';
-    restoreSettings(session, backend, () => tellReady(session, backend, status));
+    void restoreSettings(session, backend, status);
     return;
   }
   tellReady(session, backend, status);
+}
+
+/** After a RESET: it means the session's start-up parameters, and not the server's defaults. */
+async function restoreSettings(session: Session, backend: Backend, status: 'I' | 'T' | 'E'): Promise<void> {
+  try {
+    await bringTo(backend, session.settings.image);
+  } catch (error) {
+    session.context.logger.warn({ event: 'settings.not-restored', error: String(error) }, 'settings not restored');
+    if (backend.closed && session.pins.size > 0) session.terminate(stateLost(String(error), session.pins));
+  }
+  if (session.backend === backend) tellReady(session, backend, status);
 }
 
 function tellReady(session: Session, backend: Backend, status: 'I' | 'T' | 'E'): void {

@@ -76,3 +76,17 @@ export function asClientError(error: unknown): ClientError {
 export function lossReason(loss: BackendLoss): string {
   return loss.reason.replace(/\.$/, '');
 }
+
+/** The same error, ending the session or not. A server that refuses a *connection* says FATAL; to a session it is an ERROR. */
+export function withSeverity(error: ClientError, severity: 'ERROR' | 'FATAL'): ClientError {
+  if (error.severity === severity) return error;
+  const { sqlState, message, detail, hint, safeToRetry } = error;
+  return new ClientError({
+    sqlState,
+    severity,
+    message,
+    safeToRetry,
+    ...(detail === undefined ? {} : { detail }),
+    ...(hint === undefined ? {} : { hint }),
+  });
+}

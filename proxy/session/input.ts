@@ -1,7 +1,7 @@
 import { ClientError } from '../../common/errors.ts';
-import { queryTextEnd } from '../wire/decode.ts';
+import { decodeBind, queryTextEnd } from '../wire/decode.ts';
 import { bind, FLUSH, readyForQuery, SYNC } from '../wire/encode.ts';
-import { decodeBind } from '../wire/decode.ts';
+import { type GatherLimits, gatherLimits } from '../wire/frames.ts';
 import { readyStatus } from '../routing/transaction.ts';
 import type { Entry } from './exchange.ts';
 import { answerLocally } from './local.ts';
@@ -27,19 +27,11 @@ export function onInput(session: Session, type: number, buffer: Buffer, start: n
     session.close();
     return;
   }
-  switch (session.phase) {
-    case 'copy-in':
-      onCopyInput(session, type, buffer.subarray(start, end));
-      return;
-    case 'open':
-      onOpenInput(session, type, buffer.subarray(start, end));
-      return;
-    case 'discarding':
-      if (type === SYNC_TYPE) endDiscarding(session);
-      return;
-    default:
-      onFreeInput(session, type, buffer, start, end);
-  }
+  const { phase } = session;
+  if (phase === 'copy-in') onCopyInput(session, type, buffer.subarray(start, end));
+  else if (phase === 'open') onOpenInput(session, type, buffer.subarray(start, end));
+  else if (phase !== 'discarding') onFreeInput(session, type, buffer, start, end);
+  else if (type === SYNC_TYPE) endDiscarding(session);
 }
 
 /** No unit is in flight: one begins or grows. */
@@ -53,10 +45,10 @@ function onFreeInput(session: Session, type: number, buffer: Buffer, start: numb
       onQuery(session, buffer, start, end);
       return;
     case CALL:
-      start0(session, opaqueUnit('call', buffer.subarray(start, end)));
+      begin(session, opaqueUnit('call', buffer.subarray(start, end)));
       return;
     case FLUSH_TYPE:
-      if (session.phase === 'gathering') start0(session, session.unit as Unit);
+      if (session.phase === 'gathering') begin(session, session.unit as Unit);
       return;
     case SYNC_TYPE:
       onSync(session);
@@ -75,12 +67,12 @@ function onQuery(session: Session, buffer: Buffer, start: number, end: number): 
     gathered.widen(classification);
     gathered.add(queryEntry(message));
     gathered.complete = true;
-    start0(session, gathered);
+    begin(session, gathered);
     return;
   }
   const classification = session.classify(buffer.subarray(start + 5, queryTextEnd(buffer, start + 5, end)));
   const unit = simpleUnit(message, classification);
-  if (!answerLocally(session, unit)) start0(session, unit);
+  if (!answerLocally(session, unit)) begin(session, unit);
 }
 
 function queryEntry(bytes: Buffer, kind: 'query' | 'call' = 'query'): Entry {
@@ -102,17 +94,17 @@ function gather(session: Session, message: Buffer): void {
   }
   const unit = session.unit as Unit;
   addExtended(unit, message, session.statements, session.scope);
-  if (unit.bytes > session.context.config.maxBufferBytes) start0(session, unit);
+  if (unit.bytes > session.context.config.maxBufferBytes) begin(session, unit);
 }
 
 function onSync(session: Session): void {
   const unit = session.phase === 'gathering' ? (session.unit as Unit) : new Unit();
   unit.add(SYNC_ENTRY);
-  if (!answerLocally(session, unit)) start0(session, unit);
+  if (!answerLocally(session, unit)) begin(session, unit);
 }
 
 /** The unit leaves the gathering state, whatever becomes of it. */
-function start0(session: Session, unit: Unit): void {
+function begin(session: Session, unit: Unit): void {
   session.requestAt = new Date();
   startUnit(session, unit);
 }
@@ -204,7 +196,7 @@ function startParted(session: Session, type: number, piece: Buffer): void {
 function startPartedUnit(session: Session, unit: Unit): void {
   unit.streamed = true;
   session.partOpen = true;
-  start0(session, unit);
+  begin(session, unit);
 }
 
 /** The names at the start of the Bind are in its first piece; the rest follows as it is. */
@@ -235,4 +227,17 @@ function tooLong(session: Session, piece: Buffer): ClientError {
     message: `message of ${piece.readInt32BE(1)} bytes is longer than the proxy takes`,
     hint: `Raise proxy.maxBufferBytes (now ${session.context.config.maxBufferBytes}).`,
   });
+}
+
+const CLIENT_TYPES = gatherLimits('QPBDECSHXFcf', 1, 'd');
+const limitsOf = new Map<number, GatherLimits>();
+
+/** How long the messages of a client may be to be taken whole. COPY data always comes as it is. */
+export function clientLimits(maxBufferBytes: number): GatherLimits {
+  let limits = limitsOf.get(maxBufferBytes);
+  if (limits === undefined) {
+    limits = CLIENT_TYPES.map((limit) => (limit > 0 ? maxBufferBytes : limit));
+    limitsOf.set(maxBufferBytes, limits);
+  }
+  return limits;
 }

@@ -1,9 +1,8 @@
 import type { Backend } from '../pool/backend.ts';
 import { runInternal } from '../pool/internal-query.ts';
-import { NO_SETTINGS } from '../routing/settings-image.ts';
 import type { PinReason } from '../sql/types.ts';
 import { INTERNAL_TIMEOUT_MS } from './limits.ts';
-import { dropBackend, giveBack } from './release.ts';
+import { dropBackend, giveBack } from './give-back.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
 
@@ -47,7 +46,3 @@ function goOn(session: Session): void {
   session.phase = 'idle';
   session.readOn();
 }
-
-/** A backend whose whole state is unknown is brought to this first. */
-export const RESET_SQL = 'RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL';
-export const AFTER_RESET = NO_SETTINGS;

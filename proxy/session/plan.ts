@@ -132,26 +132,26 @@ function targetOf(classification: Classification): UnitPlan['target'] {
   return classification.target === 'follower' && !onOneServer ? 'follower' : 'leader';
 }
 
+/** Kinds that change nothing the proxy keeps. */
+const UNTRACKED: ReadonlySet<StatementInfo['kind']> = new Set([
+  'read',
+  'write',
+  'utility',
+  'unparsed',
+  'show',
+  'execute',
+  'prepare',
+  'fetch',
+  'copy-from',
+  'copy-to',
+  'explain-route',
+  'declare-cursor',
+  'close-cursor',
+  'listen',
+  'unlisten',
+  'finish-prepared',
+]);
+
 export function isTracked(statement: StatementInfo): boolean {
-  switch (statement.kind) {
-    case 'read':
-    case 'write':
-    case 'utility':
-    case 'unparsed':
-    case 'show':
-    case 'execute':
-    case 'prepare':
-    case 'fetch':
-    case 'copy-from':
-    case 'copy-to':
-    case 'explain-route':
-    case 'declare-cursor':
-    case 'close-cursor':
-    case 'listen':
-    case 'unlisten':
-    case 'finish-prepared':
-      return false;
-    default:
-      return true;
-  }
+  return !UNTRACKED.has(statement.kind);
 }

@@ -4,7 +4,8 @@ import { DOOMED, onTransactionEvent } from '../routing/transaction.ts';
 import type { ErrorFields } from '../wire/decode.ts';
 import { outcomeUnknown, readLost, transactionLost } from './errors.ts';
 import { forgetTransaction, report } from './refuse.ts';
-import { dropBackend, giveBack } from './release.ts';
+import { dropBackend, giveBack } from './give-back.ts';
+
 import type { Session } from './session.ts';
 import { startUnit } from './start.ts';
 import { reclassify, Unit } from './unit.ts';

@@ -1,7 +1,7 @@
 import type { ClientError } from '../../common/errors.ts';
 import { DOOMED, IDLE, readyStatus } from '../routing/transaction.ts';
 import { errorResponse, readyForQuery } from '../wire/encode.ts';
-import { asClientError } from './errors.ts';
+import { asClientError, withSeverity } from './errors.ts';
 import type { Entry } from './exchange.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
@@ -40,7 +40,7 @@ export function report(
   session.context.metrics.clientError(error.sqlState);
   session.exchange.reset();
   session.unit = null;
-  session.out.send(errorResponse(error.severity === 'FATAL' ? asError(error) : error));
+  session.out.send(errorResponse(withSeverity(error, 'ERROR')));
   if (unit.complete) {
     session.out.send(readyForQuery(readyStatus(session.transaction)));
     session.phase = 'idle';
@@ -49,13 +49,6 @@ export function report(
   }
   session.flush();
   session.readOn();
-}
-
-/** A server that refuses a *connection* says FATAL; to the session it is an error like any other. */
-function asError(error: ClientError): ClientError {
-  return Object.assign(Object.create(Object.getPrototypeOf(error) as object) as ClientError, error, {
-    severity: 'ERROR',
-  });
 }
 
 /** The transaction is over for the client, whatever became of it. */

@@ -1,5 +1,6 @@
 import type { Backend } from '../pool/backend.ts';
-import { shouldRecheckPins, recheckPins } from './pins.ts';
+import { dropBackend, giveBack } from './give-back.ts';
+import { recheckPins, shouldRecheckPins } from './pins.ts';
 import type { Session } from './session.ts';
 import { TERMINATE_LIMIT_MS } from './limits.ts';
 
@@ -15,24 +16,6 @@ export function releaseAfterUnit(session: Session): void {
     return;
   }
   if (unit !== null && shouldRecheckPins(session, unit)) recheckPins(session, backend);
-}
-
-/** Back to the pool, clean. */
-export function giveBack(session: Session): void {
-  const { backend, pool } = session;
-  session.backend = null;
-  session.pool = null;
-  if (backend !== null && pool !== null) pool.give(backend);
-}
-
-/** What is on the connection is of no use to anybody else. */
-export function dropBackend(session: Session): void {
-  const { backend } = session;
-  session.backend = null;
-  session.pool = null;
-  session.pass?.leave();
-  session.pass = null;
-  backend?.destroy();
 }
 
 /** The client is gone, or is being sent away: nothing is read from it or written to it any more. */

@@ -1,14 +1,12 @@
 import type { Backend } from '../pool/backend.ts';
-import { runInternal } from '../pool/internal-query.ts';
 import { settingsDiff, type SettingsImage } from '../routing/settings-image.ts';
 import { onTransactionEvent } from '../routing/transaction.ts';
 import { close, execute, FLUSH, PARSE_COMPLETE, query } from '../wire/encode.ts';
 import type { Entry } from './exchange.ts';
-import { INTERNAL_TIMEOUT_MS } from './limits.ts';
-import { RESET_SQL, AFTER_RESET } from './pins.ts';
+import { AFTER_RESET, bringTo } from './settings-restore.ts';
 import type { Prepared } from './prepared.ts';
 import { refuseUnit } from './refuse.ts';
-import { dropBackend } from './release.ts';
+import { dropBackend } from './give-back.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
 
@@ -64,13 +62,9 @@ function applyInOneWrite(session: Session, unit: Unit, backend: Backend, image: 
     }
     if (isHarmless(backend.settings, image)) return true;
   }
-  const statements = settingsDiff(backend.settings ?? AFTER_RESET, image) ?? [];
-  const sql = backend.settings === null ? [RESET_SQL, ...statements] : statements;
   session.phase = 'placing';
-  backend.unnamedOwner = null;
-  void runInternal(backend, sql.join('; '), INTERNAL_TIMEOUT_MS).then(
+  void bringTo(backend, image).then(
     () => {
-      backend.settings = image;
       if (session.phase === 'closed') dropBackend(session);
       else sendUnit(session, unit);
     },
@@ -142,30 +136,27 @@ const CERTAIN_FAILURE = execute('leasehold: no such portal');
 
 function pushEntry(session: Session, backend: Backend, unit: Unit, entry: Entry, writes: Buffer[]): void {
   const { exchange } = session;
-  switch (entry.kind) {
-    case 'local':
-      exchange.push(entry);
+  const { kind, prepared } = entry;
+  if (kind === 'local') {
+    exchange.push(entry);
+    return;
+  }
+  if (kind === 'fail') {
+    exchange.push(entry);
+    writes.push(CERTAIN_FAILURE);
+    return;
+  }
+  if (kind === 'query') {
+    backend.unnamedOwner = null; // a simple query drops the unnamed statement
+    session.statements.unnamed = null;
+  } else if (kind === 'parse' && prepared !== null) {
+    if (isThere(backend, unit, prepared)) {
+      exchange.push({ ...entry, kind: 'local', bytes: PARSE_COMPLETE });
       return;
-    case 'fail':
-      exchange.push(entry);
-      writes.push(CERTAIN_FAILURE);
-      return;
-    case 'query':
-    case 'call':
-      if (entry.kind === 'query') {
-        backend.unnamedOwner = null; // a simple query drops the unnamed statement
-        session.statements.unnamed = null;
-      }
-      break;
-    case 'parse':
-      if (isThere(backend, unit, entry.prepared as Prepared)) {
-        exchange.push({ ...entry, kind: 'local', bytes: PARSE_COMPLETE });
-        return;
-      }
-      noteParse(session, backend, entry.prepared as Prepared, writes);
-      break;
-    default:
-      if (entry.prepared !== null) ensure(session, backend, entry.prepared, writes);
+    }
+    noteParse(session, backend, prepared, writes);
+  } else if (prepared !== null) {
+    ensure(session, backend, prepared, writes);
   }
   exchange.push(entry);
   writes.push(entry.bytes);

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { ClientError } from '../../common/errors.ts';
+import type { ClientError } from '../../common/errors.ts';
 import type { AcceptedClient } from '../auth/types.ts';
 import type { LeaderPass } from '../cluster/types.ts';
 import type { Backend, BackendLoss, BackendUser } from '../pool/backend.ts';
@@ -10,17 +10,17 @@ import { SessionSettings } from '../routing/settings.ts';
 import type { SettingsImage } from '../routing/settings-image.ts';
 import { IDLE, readyStatus, type TransactionState } from '../routing/transaction.ts';
 import type { Classification, PinReason } from '../sql/types.ts';
-import { parameterStatus } from '../wire/encode.ts';
-import { FrameReader, type FrameSink, gatherLimits } from '../wire/frames.ts';
+import { FrameReader, type FrameSink } from '../wire/frames.ts';
 import { onAnswer, onLost } from './answers.ts';
 import type { SessionContext } from './context.ts';
-import { asClientError, cancelled } from './errors.ts';
+import { asClientError, cancelled, withSeverity } from './errors.ts';
 import { type Entry, Exchange, type ExchangeHost } from './exchange.ts';
-import { onInput, onInputPart } from './input.ts';
+import { clientLimits, onInput, onInputPart } from './input.ts';
 import { ClientOutput } from './output.ts';
 import { onStatementDone } from './tracking.ts';
 import { abandon } from './release.ts';
-import { ClientStatements, Unit, type UnitScope } from './unit.ts';
+import { ToldParameters } from './told-parameters.ts';
+import { ClientStatements, type Unit, type UnitScope } from './unit.ts';
 import { errorResponse } from '../wire/encode.ts';
 
 /**
@@ -37,7 +37,6 @@ import { errorResponse } from '../wire/encode.ts';
  */
 export type Phase = 'idle' | 'gathering' | 'placing' | 'busy' | 'open' | 'copy-in' | 'discarding' | 'closed';
 
-const CLIENT_TYPES = gatherLimits('QPBDECSHXFcf', 0, 'd');
 /** Input that may wait while the session is busy; beyond it the client's socket is not read. */
 const MAX_WAITING_BYTES = 64 * 1024;
 
@@ -59,6 +58,7 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
   readonly statements = new ClientStatements();
   readonly settings: SessionSettings;
   readonly scope: UnitScope;
+  readonly told = new ToldParameters();
   readonly pins = new Set<PinReason>();
   readonly floor: { -readonly [K in keyof ConsistencyFloor]: ConsistencyFloor[K] } = {
     committedAtMs: -Infinity,
@@ -102,8 +102,6 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
   draining: ClientError | null = null;
   /** A message of the client is being passed on in parts. */
   partOpen = false;
-  readonly #reported = new Map<string, string>();
-  #reportedKey = '';
   readonly #onClosed: (session: Session) => void;
 
   constructor(
@@ -262,19 +260,7 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
 
   /** Tells the client of parameters that are not what it was last told. */
   tellParameters(backend: Backend): void {
-    if (backend.parametersKey === this.#reportedKey) return;
-    this.#reportedKey = backend.parametersKey;
-    for (const [name, told] of backend.parameters) {
-      // The client's server is the proxy, which takes writes whatever node answers it now.
-      const value = name === 'in_hot_standby' ? 'off' : told;
-      if (this.#reported.get(name) === value) continue;
-      this.#reported.set(name, value);
-      this.out.send(parameterStatus(name, value));
-    }
-  }
-
-  get reported(): ReadonlyMap<string, string> {
-    return this.#reported;
+    this.told.tell(backend, this.out);
   }
 
   // ---- the end
@@ -294,7 +280,7 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
   terminate(error: ClientError): void {
     if (this.phase === 'closed') return;
     this.context.metrics.clientError(error.sqlState);
-    const fatal = error.severity === 'FATAL' ? error : new ClientError({ ...fieldsOf(error), severity: 'FATAL' });
+    const fatal = withSeverity(error, 'FATAL');
     // Inside a message of the server the client cannot be told anything.
     const inside = this.backend?.insideMessage === true && this.passedOn;
     if (!inside) {
@@ -310,25 +296,4 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
     abandon(this);
     this.#onClosed(this);
   }
-}
-
-const clientLimitsCache = new Map<number, Int32Array>();
-
-function clientLimits(maxBufferBytes: number): Int32Array {
-  let limits = clientLimitsCache.get(maxBufferBytes);
-  if (limits === undefined) {
-    limits = CLIENT_TYPES.map((limit, type) => (limit < 0 || type === 0x64 ? limit : maxBufferBytes));
-    clientLimitsCache.set(maxBufferBytes, limits);
-  }
-  return limits;
-}
-
-function fieldsOf(error: ClientError): { sqlState: string; message: string; detail?: string; hint?: string } {
-  const { sqlState, message, detail, hint } = error;
-  return {
-    sqlState,
-    message,
-    ...(detail === undefined ? {} : { detail }),
-    ...(hint === undefined ? {} : { hint }),
-  };
 }

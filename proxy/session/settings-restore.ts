@@ -1,37 +1,23 @@
 import type { Backend } from '../pool/backend.ts';
 import { runInternal } from '../pool/internal-query.ts';
-import { settingsDiff } from '../routing/settings-image.ts';
-import { stateLost } from './errors.ts';
+import { NO_SETTINGS, type SettingsImage, settingsDiff } from '../routing/settings-image.ts';
 import { INTERNAL_TIMEOUT_MS } from './limits.ts';
-import { AFTER_RESET, RESET_SQL } from './pins.ts';
-import type { Session } from './session.ts';
+
+/** A backend whose whole state is unknown is brought to `AFTER_RESET` by this first. */
+export const RESET_SQL = 'RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL';
+export const AFTER_RESET = NO_SETTINGS;
 
 /**
- * After a RESET: gives the server the session's start-up parameters back, before the client is told that it is ready,
- * since RESET means them and not the server's defaults. Then `done`; not if the server was lost over it.
+ * Brings a backend with no unit in flight to the settings of the image. Rejects with the server's error (then nobody knows
+ * what it has, and the next use starts with a reset), or BACKEND_LOST, BACKEND_TIMEOUT.
  */
-export function restoreSettings(session: Session, backend: Backend, done: () => void): void {
-  const image = session.settings.image;
+export async function bringTo(backend: Backend, image: SettingsImage): Promise<void> {
   const statements = settingsDiff(backend.settings ?? AFTER_RESET, image) ?? [];
   if (backend.settings === null) statements.unshift(RESET_SQL);
-  if (statements.length === 0) {
-    backend.settings = image;
-    done();
-    return;
+  backend.settings = null;
+  if (statements.length > 0) {
+    backend.unnamedOwner = null; // a simple query drops the unnamed statement
+    await runInternal(backend, statements.join('; '), INTERNAL_TIMEOUT_MS);
   }
-  void runInternal(backend, statements.join('; '), INTERNAL_TIMEOUT_MS).then(
-    () => {
-      backend.settings = image;
-      backend.unnamedOwner = null;
-      if (session.backend === backend) done();
-    },
-    (error: unknown) => {
-      // The next unit tries again, elsewhere if this connection is gone.
-      backend.settings = null;
-      session.context.logger.warn({ event: 'settings.not-restored', error: String(error) }, 'settings not restored');
-      if (session.backend !== backend) return;
-      if (backend.closed && session.pins.size > 0) session.terminate(stateLost(String(error), session.pins));
-      else done();
-    },
-  );
+  backend.settings = image;
 }

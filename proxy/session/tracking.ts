@@ -15,24 +15,17 @@ export function onStatementDone(
 ): void {
   const statement = entry.tracked?.statements[entry.kind === 'query' ? index : 0];
   if (statement === undefined || buffer[start] !== 0x43) return;
-  switch (statement.kind) {
-    case 'commit':
-    case 'rollback':
-    case 'prepare-transaction':
-      endTransaction(session, statement, decodeCommandTag(buffer, start + 5, end));
-      return;
-    case 'deallocate':
-      deallocate(session, statement.name);
-      return;
-    case 'discard':
-      discard(session, statement);
-      return;
-    case 'set':
-    case 'reset-all':
-      noteSet(session, statement);
-      return;
-    default:
-      session.settings.apply(statement);
+  const { kind } = statement;
+  if (kind === 'commit' || kind === 'rollback' || kind === 'prepare-transaction') {
+    endTransaction(session, statement, decodeCommandTag(buffer, start + 5, end));
+  } else if (kind === 'deallocate') {
+    deallocate(session, statement.name);
+  } else if (kind === 'discard') {
+    discard(session, statement);
+  } else if (kind === 'set' || kind === 'reset-all') {
+    noteSet(session, statement);
+  } else {
+    session.settings.apply(statement);
   }
 }
 

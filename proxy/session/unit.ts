@@ -96,7 +96,8 @@ export const SYNC_ENTRY: Entry = plain('sync', SYNC);
  * `message` is a whole message and is kept as it is. Throws ClientError 08P01 if it is malformed.
  */
 export function addExtended(unit: Unit, message: Buffer, statements: ClientStatements, scope: UnitScope): void {
-  switch (message[0]) {
+  const type = message[0] as number;
+  switch (type) {
     case 0x50:
       return addParse(unit, message, statements, scope);
     case 0x42:

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, afterEach, beforeEach, describe, test } from 'node:test';
+import { afterEach, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, type DatabaseError } from 'pg';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
@@ -19,7 +19,6 @@ describe('the leader is lost', () => {
     for (const client of clients.splice(0)) await client.end().catch(() => undefined);
     await cluster[Symbol.asyncDispose]();
   });
-  after(() => undefined);
 
   async function connect(): Promise<Client & { lost: boolean }> {
     const client = Object.assign(new Client({ connectionString: cluster.url }), { lost: false });
@@ -172,6 +171,21 @@ describe('the leader is lost', () => {
     await Promise.all(work);
     assert.ok(reads > 20);
     assert.ok(readers.every(({ lost }) => !lost));
+  });
+
+  test('a stopping proxy lets transactions end, and tells idle clients why they are closed', async () => {
+    const idle = await connect();
+    const busy = await connect();
+    const told = new Promise<DatabaseError>((resolve) => idle.once('error', resolve));
+    await busy.query('BEGIN');
+    await busy.query('INSERT INTO t VALUES (1)');
+    const stopped = cluster.stopProxy();
+    assert.equal((await told).code, '57P01');
+    await sleep(200);
+    await busy.query('INSERT INTO t VALUES (2)');
+    await busy.query('COMMIT');
+    await stopped;
+    assert.equal(await cluster.sql('node1', 'SELECT count(*) FROM t'), '2');
   });
 
   test('a session that listens is told by the end of its connection', async () => {

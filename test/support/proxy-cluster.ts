@@ -147,6 +147,12 @@ export class ProxyCluster {
     );
   }
 
+  /** As SIGTERM does to `leasehold proxy`. */
+  async stopProxy(): Promise<void> {
+    this.#stopProxy.abort();
+    await this.proxy?.closed;
+  }
+
   async #publishFirst(): Promise<void> {
     this.#members = (await this.store.grantLease(60_000, CALL)).lease;
     await this.publish(false);
@@ -242,8 +248,7 @@ export class ProxyCluster {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#keepAlive !== null) clearInterval(this.#keepAlive);
-    this.#stopProxy.abort();
-    await this.proxy?.closed;
+    await this.stopProxy();
     await this.store.close();
     for (const node of this.nodes.values()) await stopProcess(node.process, 'SIGQUIT', node.data);
     await this.etcd[Symbol.asyncDispose]();

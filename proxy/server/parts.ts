@@ -1,0 +1,122 @@
+import type { LeaseholdConfig, ServiceConfig } from '../../common/config/schema.ts';
+import { LeaseholdError } from '../../common/errors.ts';
+import type { Logger } from '../../common/logger.ts';
+import { NO_TERM } from '../../common/lsn.ts';
+import { createEtcdStore } from '../../election/store/etcd.ts';
+import type { LeaseStore } from '../../election/store/port.ts';
+import { createReplicationMonitor } from '../../replication-monitor/sampler.ts';
+import type { MonitorTargets, ReplicationMonitor } from '../../replication-monitor/types.ts';
+import { createProxyMetrics, type MetricsRegistry } from '../admin/metrics.ts';
+import { VERSION } from '../admin/version.ts';
+import { loginToBackend } from '../auth/backend-login.ts';
+import type { VerifierSource } from '../auth/types.ts';
+import { createVerifierSource } from '../auth/verifiers.ts';
+import { createLeaseView } from '../cluster/lease-view.ts';
+import type { LeaseView } from '../cluster/types.ts';
+import { createWriteGate, type ObservableWriteGate } from '../cluster/write-gate.ts';
+import { PoolSet } from '../pool/pool-set.ts';
+import type { SessionContext } from '../session/context.ts';
+import { StatementStore } from '../session/prepared.ts';
+import { createClassifier } from '../sql/classify.ts';
+import { Catalogs } from './catalogs.ts';
+import { createLeaseClock } from './lease-clock.ts';
+import { monitorTargets, sameTargets } from './targets.ts';
+import { backendTls, driverTls } from './tls.ts';
+
+/** What a proxy is made of, but for its doors to the outside. */
+export interface ProxyParts {
+  readonly store: LeaseStore;
+  readonly gate: ObservableWriteGate;
+  readonly metrics: MetricsRegistry;
+  readonly verifiers: VerifierSource;
+  readonly context: SessionContext;
+  /** In the order of making; to be called in the opposite order. */
+  readonly closers: (() => Promise<void> | void)[];
+}
+
+export interface PartsOptions {
+  readonly config: LeaseholdConfig;
+  readonly logger: Logger;
+  readonly store?: LeaseStore;
+}
+
+/** Makes the parts and joins them. Throws LeaseholdError `CONFIG`. */
+export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
+  const { config, logger } = options;
+  const { proxy, cluster } = config;
+  const service = needService(config);
+  const classifier = await createClassifier({ seed: Math.floor(Math.random() * 2 ** 32) });
+  const tls = backendTls(proxy);
+  const serviceTls = driverTls(proxy);
+  const clock = createLeaseClock();
+  const metrics = createProxyMetrics();
+  const store = options.store ?? createEtcdStore({ endpoints: cluster.etcd, logger });
+  const { marginMs, ttlMs } = cluster;
+  const lease = createLeaseView({ store, cluster: cluster.name, proxyId: proxy.id, clock, marginMs, ttlMs, logger });
+  const gate = createWriteGate({ lease, clock, ...proxy.hold });
+  const monitor = createReplicationMonitor({
+    clock,
+    credentials: service,
+    logger,
+    ...(serviceTls === false ? {} : { tls: serviceTls }),
+  });
+  const pools = new PoolSet({ tls, limits: proxy.pool, clock, logger, login: loginToBackend });
+  const catalogs = new Catalogs({ service, lease, monitor, pools, logger });
+  const unfollow = followCluster(lease, monitor, pools);
+  const servers = () => serversOf(lease, monitor);
+  const verifiers = createVerifierSource({ service, servers, tls: serviceTls, clock, logger });
+  const context: SessionContext = {
+    config: proxy,
+    clock,
+    logger,
+    classifier,
+    lease,
+    gate,
+    monitor,
+    pools,
+    metrics,
+    statements: new StatementStore(),
+    catalogOf: (database) => catalogs.of(database),
+    databaseFloors: new Map(),
+    version: VERSION,
+  };
+  const closers = [
+    () => store.close(),
+    () => lease.close(),
+    () => monitor.close(),
+    () => pools.close(),
+    () => catalogs.close(),
+    unfollow,
+  ];
+  return { store, gate, metrics, verifiers, context, closers };
+}
+
+/** What follows from each change in etcd: the monitor's targets, and the end of older terms' connections (S5). */
+function followCluster(lease: LeaseView, monitor: ReplicationMonitor, pools: PoolSet): () => void {
+  let targets: MonitorTargets = { term: NO_TERM, leader: null, nodes: [] };
+  const look = (): void => {
+    const next = monitorTargets(lease.view);
+    if (!sameTargets(targets, next)) {
+      targets = next;
+      monitor.setTargets(next);
+    }
+    if (next.term !== NO_TERM) pools.endTermsBefore(next.term);
+  };
+  look();
+  return lease.subscribe(look);
+}
+
+function serversOf(lease: LeaseView, monitor: ReplicationMonitor): { host: string; port: number }[] {
+  const servers: { host: string; port: number }[] = [];
+  const leader = lease.leader();
+  if (leader !== null) servers.push({ host: leader.host, port: leader.port });
+  for (const { usable, role, host, port } of monitor.snapshot.nodes.values()) {
+    if (usable && role === 'follower') servers.push({ host, port });
+  }
+  return servers;
+}
+
+function needService(config: LeaseholdConfig): ServiceConfig {
+  if (config.service !== undefined) return config.service;
+  throw new LeaseholdError('CONFIG', 'a proxy needs service.password: the password of the role it asks servers with');
+}

@@ -1,0 +1,19 @@
+import type { Session } from './session.ts';
+
+/** Back to the pool, clean. */
+export function giveBack(session: Session): void {
+  const { backend, pool } = session;
+  session.backend = null;
+  session.pool = null;
+  if (backend !== null && pool !== null) pool.give(backend);
+}
+
+/** What is on the connection is of no use to anybody else. */
+export function dropBackend(session: Session): void {
+  const { backend } = session;
+  session.backend = null;
+  session.pool = null;
+  session.pass?.leave();
+  session.pass = null;
+  backend?.destroy();
+}
