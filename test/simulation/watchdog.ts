@@ -13,6 +13,8 @@ export class Watchdog {
   readonly process = new SimProcess();
   unsoundUntilMs = 0;
   #deadlineMs: number | null = null;
+  /** What the agent that lives has told it last; it may not have arrived. */
+  #toldMs: number | null = null;
   /** Left by a dead agent: a life of the server and its deadline. */
   #orphan: { readonly life: number; readonly deadlineMs: number } | null = null;
   readonly #context: SimContext;
@@ -31,9 +33,9 @@ export class Watchdog {
 
   /** Started again by the agent, which tells it the deadline anew. */
   restart(): void {
-    const deadline = this.#deadlineMs;
+    if (this.process.alive) return;
+    this.#deadlineMs = this.#toldMs;
     this.start();
-    this.#deadlineMs = deadline;
   }
 
   /** Whether nobody tampered with it in the last two lease times. */
@@ -47,17 +49,22 @@ export class Watchdog {
   }
 
   agentGone(): void {
-    const deadlineMs = this.#deadlineMs;
+    // What was told last is in the pipe, which outlives the agent.
+    const deadlineMs = this.#toldMs;
     if (deadlineMs !== null) this.#orphan = { life: this.#node.postgres.process.life, deadlineMs };
     this.#deadlineMs = null;
+    this.#toldMs = null;
   }
 
   /** `deadlineMs` on the machine's clock. The message takes a moment. */
   feed(deadlineMs: number | null): void {
     const { life } = this.process;
+    const { agent } = this.#node;
+    const teller = agent.life;
+    this.#toldMs = deadlineMs;
     this.#context.scheduler.after(this.#context.random.between(0, 0.5), () =>
       this.process.deliver(life, () => {
-        this.#deadlineMs = deadlineMs;
+        if (agent.alive && agent.life === teller) this.#deadlineMs = deadlineMs;
       }),
     );
   }
