@@ -16,8 +16,9 @@ const folder = mkdtempSync(join(tmpdir(), 'leasehold-local-'));
 after(() => rmSync(folder, { recursive: true }));
 
 const local: LocalState = {
-  pledge: { node: 'a', term: 12n as Term, timeline: 3, flushedLsn: 0x1_0000_0028n as Lsn },
+  pledge: { node: 'a', term: 12n as Term, timeline: 3, flushedLsn: 0x1_0000_0028n as Lsn, lineage: 11n as Term },
   lineageTerm: 11n as Term,
+  baseTerm: 9n as Term,
   bootstrapping: true,
 };
 

@@ -20,13 +20,16 @@ export interface LocalStateFile {
   write(local: LocalState): Promise<void>;
 }
 
+const term = z.codec(z.string().regex(/^\d{1,20}$/), z.custom<Term>(), {
+  decode: (text) => parseTerm(text),
+  encode: (value) => value.toString(),
+});
+
 const stored = z.object({
   version: z.literal(1),
   pledge: pledgeRecord.nullable(),
-  lineageTerm: z.codec(z.string().regex(/^\d{1,20}$/), z.custom<Term>(), {
-    decode: (text) => parseTerm(text),
-    encode: (value) => value.toString(),
-  }),
+  lineageTerm: term,
+  baseTerm: term,
   bootstrapping: z.boolean(),
 });
 
@@ -48,8 +51,8 @@ export function encodeLocalState(local: LocalState): string {
 /** @param path for the error's text */
 export function decodeLocalState(text: string, path: string): LocalState {
   try {
-    const { pledge, lineageTerm, bootstrapping } = z.decode(stored, JSON.parse(text));
-    return { pledge, lineageTerm, bootstrapping };
+    const { pledge, lineageTerm, baseTerm, bootstrapping } = z.decode(stored, JSON.parse(text));
+    return { pledge, lineageTerm, baseTerm, bootstrapping };
   } catch (error) {
     throw new LeaseholdError(
       'LOCAL_STATE',

@@ -4,9 +4,12 @@ import type { ClusterView, Stored } from './cluster-view.ts';
 import { pledgesNeeded } from './sync-quorum.ts';
 import type { Position } from './types.ts';
 
-/** How far a copy goes: the later timeline first, then the position. */
+/**
+ * The later term first, then the position. Never by timeline: a leader that nobody followed makes timeline 3, a later
+ * one that knows nothing of it makes timeline 2 and is followed; what the later one's quorum holds must win.
+ */
 export function comparePositions(a: Position, b: Position): number {
-  if (a.timeline !== b.timeline) return a.timeline - b.timeline;
+  if (a.lineage !== b.lineage) return a.lineage < b.lineage ? -1 : 1;
   return a.flushedLsn < b.flushedLsn ? -1 : a.flushedLsn > b.flushedLsn ? 1 : 0;
 }
 

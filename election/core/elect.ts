@@ -1,5 +1,7 @@
+import { NO_TERM } from '../../common/lsn.ts';
 import { candidacy, type Candidacy, comparePositions } from './candidate.ts';
 import { takeSample } from './observe.ts';
+import { lineageOf } from './lineage.ts';
 import { leaseDeadline, leaseIsFresh } from './lease-deadline.ts';
 import type { Lead, ModeOf } from './state.ts';
 import type { SyncSet } from './sync-quorum.ts';
@@ -20,7 +22,7 @@ export function proceedPledged(turn: Turn, mode: ModeOf<'PLEDGED'>): void {
   if (!server.running) return turn.go({ kind: 'FENCED', phase: 'start', untilMs: 0 });
   if (view === null) return;
   const current = view.leaderCreateRevision === 0 && view.term.value + 1n === mode.term;
-  if (!current && turn.idle('server', 'local', 'decide')) return turn.go({ kind: 'FOLLOWER', attached: null });
+  if (!current && turn.idle('server', 'local', 'decide')) return giveWay(turn, mode);
   if (!current) return;
   grantAhead(turn);
   if (mode.phase === 'unfollow') {
@@ -35,6 +37,12 @@ export function proceedPledged(turn: Turn, mode: ModeOf<'PLEDGED'>): void {
   else race(turn, mode);
 }
 
+/** Somebody leads, or the race was for another term. What was measured with the receiver off stays true. */
+function giveWay(turn: Turn, mode: ModeOf<'PLEDGED'>): void {
+  const settled = mode.phase === 'save' || mode.phase === 'publish' || mode.phase === 'ready';
+  turn.go({ kind: 'FOLLOWER', attached: null, settled });
+}
+
 /** A lease is at hand by the time the pledges are. */
 function grantAhead(turn: Turn): void {
   const { lease, config } = turn.state;
@@ -45,10 +53,12 @@ function grantAhead(turn: Turn): void {
 }
 
 function save(turn: Turn, mode: ModeOf<'PLEDGED'>): void {
-  const { sample } = turn.state.server;
-  if (sample === null || !turn.idle('local')) return;
+  const { view, server } = turn.state;
+  const { sample } = server;
+  if (sample === null || view === null || !turn.idle('local')) return;
   const { timeline, flushedLsn } = sample;
-  const pledge = { node: turn.state.config.node, term: mode.term, timeline, flushedLsn };
+  const lineage = lineageOf(view.history, turn.state.local, timeline);
+  const pledge = { node: turn.state.config.node, term: mode.term, timeline, flushedLsn, lineage };
   turn.saveLocal(`pledge:${mode.term}`, { ...turn.state.local, pledge });
 }
 
@@ -154,7 +164,13 @@ function acquire(turn: Turn, mode: ModeOf<'CANDIDATE'>, bootstraps: boolean): vo
     { type: 'put', key: keys.leader, value: leaderValue(config, mode.term), lease: lease.id },
     { type: 'put', key: keys.term, value: mode.term.toString() },
     ...(bootstraps ? [] : [putSync(turn, mode.term, inheritedSync(view.sync?.record, config.node))]),
-    historyOf(turn, mode.term, (server.sample?.timeline ?? 0) + 1, null, reasonOf(turn, bootstraps)),
+    historyOf(turn, mode.term, {
+      timeline: (server.sample?.timeline ?? 0) + 1,
+      parent: bootstraps ? NO_TERM : (turn.state.local.pledge?.lineage ?? NO_TERM),
+      promoted: false,
+      nextXid: null,
+      reason: reasonOf(turn, bootstraps),
+    }),
     routeOf(turn, mode.term, { hold: true, seq: (view.route?.seq ?? 0) + 1, nextXid: null }),
   ];
   turn.transact('decide', 'acquire', 1000, { compare, then });
@@ -182,17 +198,19 @@ function reasonOf(turn: Turn, bootstraps: boolean): Lead['reason'] {
 export function historyOf(
   turn: Turn,
   term: Lead['term'],
-  timeline: number,
-  nextXid: string | null,
-  reason: Lead['reason'],
+  facts: {
+    readonly timeline: number;
+    readonly parent: Lead['term'];
+    readonly promoted: boolean;
+    readonly nextXid: string | null;
+    readonly reason: Lead['reason'];
+  },
 ): Operation {
   const value = records.encodeRecord(records.historyRecord, {
     term,
     leader: turn.state.config.node,
     previousLeader: turn.state.view?.sync?.record.leader ?? null,
-    reason,
-    timeline,
-    nextXid,
+    ...facts,
     at: turn.state.wallTime,
     detail: null,
   });
@@ -268,6 +286,7 @@ function lead(turn: Turn, term: Lead['term'], createRevision: number, guardedAtM
     renewAtMs: turn.now,
     reason,
     previousLeader: view?.sync?.record.leader ?? null,
+    parent: reason === 'bootstrap' ? NO_TERM : (turn.state.local.pledge?.lineage ?? NO_TERM),
     routeSeq: (view?.route?.seq ?? 0) + 1,
     nextXid: null,
     timeline: turn.state.server.sample?.timeline ?? 0,

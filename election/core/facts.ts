@@ -1,5 +1,5 @@
 import { NO_TERM, type Term } from '../../common/lsn.ts';
-import type { PeerAddress } from '../postgres/port.ts';
+import type { PeerAddress, PostgresSample } from '../postgres/port.ts';
 import type { LeaderRecord } from '../store/records.ts';
 import type { AgentState } from './state.ts';
 
@@ -13,7 +13,9 @@ export function openLeader(state: AgentState): LeaderRecord | null {
   const leader = view?.leader?.record;
   if (view === null || leader === undefined || leader.node === state.config.node) return null;
   const member = view.members.get(leader.node);
-  const open = member !== undefined && member.term === leader.term && member.state === 'LEADER_OPEN';
+  // Held for want of a follower (withoutFollower: hold), it alone holds what there is: it is open to copies.
+  const alone = member?.state === 'LEADER_HELD' && view.sync?.record.k === 0;
+  const open = member?.term === leader.term && (member.state === 'LEADER_OPEN' || alone);
   const ruled = view.route?.term === leader.term && view.sync?.record.term === leader.term;
   return open && ruled && leader.term >= maxTerm(state) ? leader : null;
 }
@@ -23,6 +25,20 @@ export function maxTerm(state: AgentState): Term {
   const local = state.local.pledge?.term ?? NO_TERM;
   const published = state.view?.pledges.get(state.config.node)?.record.term ?? NO_TERM;
   return local > published ? local : published;
+}
+
+/**
+ * The standbys that stream from this leader and whose agents have agreed to its term. A standby whose agent is
+ * stopped may go on streaming from a node that is elected again: what it acknowledges, its own pledge would not claim.
+ */
+export function streamingByConsent(state: AgentState): PostgresSample['standbys'] {
+  return state.server.sample?.standbys.filter((s) => s.state === 'streaming' && consents(state, s.node)) ?? [];
+}
+
+/** Its agent has the term of the present lead on its disk as what the data follows. */
+export function consents(state: AgentState, node: string): boolean {
+  const member = state.view?.members.get(node);
+  return 'lead' in state.mode && member?.state === 'FOLLOWER' && member.term === state.mode.lead.term;
 }
 
 export function peerOf(leader: LeaderRecord): PeerAddress {

@@ -1,5 +1,6 @@
-import type { Term } from '../../common/lsn.ts';
+import { NO_TERM, type Term } from '../../common/lsn.ts';
 import { maxTerm, openLeader, peerOf } from './facts.ts';
+import { lineageOf } from './lineage.ts';
 import { relation } from './rejoin.ts';
 import type { ModeOf } from './state.ts';
 import type { Answer, Turn } from './turn.ts';
@@ -23,7 +24,7 @@ export function proceedFenced(turn: Turn, mode: ModeOf<'FENCED'>): void {
     if (turn.idle('server', 'kill')) turn.start('server', 'stop', STOP_TIMEOUT_MS, { type: 'pg-stop', mode: 'fast' });
     return;
   }
-  if (state.server.running) return turn.go({ kind: 'FOLLOWER', attached: null });
+  if (state.server.running) return turn.go({ kind: 'FOLLOWER', attached: null, settled: false });
   if (!turn.serverReady) return;
   if (state.failures >= STARTS_BEFORE_CLONE) {
     const source = openLeader(state);
@@ -37,7 +38,7 @@ export function fencedDone(turn: Turn, mode: ModeOf<'FENCED'>, answer: Answer): 
     turn.setServer({ running: true });
     turn.set({ failures: 0 });
     turn.log('info', 'postgres.started', 'PostgreSQL runs as a follower of nobody yet');
-    turn.go({ kind: 'FOLLOWER', attached: null });
+    turn.go({ kind: 'FOLLOWER', attached: null, settled: false });
   } else if (answer.lane === 'server' || answer.lane === 'kill') {
     turn.setServer({ running: false });
   } else if (answer.what === 'leave') finish(turn, mode);
@@ -84,7 +85,7 @@ export function proceedFollower(turn: Turn, mode: ModeOf<'FOLLOWER'>): void {
   if (view.leader === null) return withoutLeader(turn, mode);
   if (view.leader.record.node === state.config.node) return;
   if (mode.attached === view.leader.record.term) return attached(turn, mode);
-  attach(turn);
+  attach(turn, mode);
 }
 
 function withoutLeader(turn: Turn, _mode: ModeOf<'FOLLOWER'>): void {
@@ -117,7 +118,7 @@ function attached(turn: Turn, _mode: ModeOf<'FOLLOWER'>): void {
     beginClone(turn, 'cannot stream from the leader');
 }
 
-function attach(turn: Turn): void {
+function attach(turn: Turn, mode: ModeOf<'FOLLOWER'>): void {
   const { state } = turn;
   const { view, server, local, config } = state;
   const leader = view?.leader?.record;
@@ -130,24 +131,26 @@ function attach(turn: Turn): void {
   if (member === undefined || member.term !== leader.term || !leads || member.forks === undefined) {
     return turn.note(`waiting until ${leader.node} is promoted`);
   }
-  const how = relation(view, config.node, server.sample, local.lineageTerm, member);
-  if (how === 'follow') return follow(turn, leader.term);
+  if (!mode.settled) return turn.start('server', 'settle', 60_000, { type: 'pg-follow', peer: null });
+  const lineage = lineageOf(view.history, local, server.sample.timeline);
+  const how = relation(view, config.node, server.sample, lineage, member);
+  if (how === 'follow') return follow(turn, leader.term, lineage);
   turn.note(`its data parted from the leader's: ${how} when the leader is open`);
   if (openLeader(state) === null) return;
   if (how === 'rewind' && state.rewoundFor !== leader.term) {
     if (member.rewindable !== true) return;
     turn.log('info', 'rejoin.rewind', `rewinds to ${leader.node}`, { term: Number(leader.term) });
-    return turn.go({ kind: 'REWINDING', from: peerOf(leader), term: leader.term, phase: 'stop' });
+    return turn.go({ kind: 'REWINDING', from: peerOf(leader), term: leader.term, base: lineage, phase: 'stop' });
   }
   beginClone(turn, 'its data parted from the leader’s');
 }
 
-function follow(turn: Turn, term: Term): void {
+function follow(turn: Turn, term: Term, lineage: Term): void {
   const { local, view } = turn.state;
   const leader = view?.leader?.record;
   if (leader === undefined) return;
   if (local.lineageTerm !== term) {
-    return turn.saveLocal('lineage', { ...local, lineageTerm: term });
+    return turn.saveLocal('lineage', { ...local, lineageTerm: term, baseTerm: lineage });
   }
   turn.start('server', `follow:${term}`, 10_000, { type: 'pg-follow', peer: peerOf(leader) });
 }
@@ -160,7 +163,11 @@ export function followerDone(turn: Turn, mode: ModeOf<'FOLLOWER'>, answer: Answe
     turn.log('info', 'follows', `follows ${turn.state.view?.leader?.record.node ?? 'the leader'}`, {
       term: Number(term),
     });
-    turn.go({ ...mode, attached: term });
+    turn.go({ ...mode, attached: term, settled: false });
+  } else if (answer.what === 'settle') {
+    turn.cancel('sample');
+    turn.setServer({ sample: null, sampledAtMs: Number.NEGATIVE_INFINITY });
+    turn.go({ ...mode, attached: null, settled: true });
   } else if (answer.what === 'open') turn.setServer({ open: true });
   else if (answer.what === 'orphan') orphanGone(turn, answer);
 }
@@ -190,7 +197,13 @@ export function proceedCopying(turn: Turn, mode: ModeOf<'CLONING'> | ModeOf<'REW
   }
   if (!turn.serverReady || !turn.idle('local')) return;
   if (mode.phase === 'save') {
-    return turn.saveLocal('lineage', { ...local, lineageTerm: mode.term, bootstrapping: false });
+    return turn.saveLocal('lineage', {
+      ...local,
+      lineageTerm: mode.term,
+      // A rewind that did nothing leaves the old content; a clone is all the leader's.
+      baseTerm: mode.kind === 'REWINDING' ? mode.base : NO_TERM,
+      bootstrapping: false,
+    });
   }
   if (moved) return turn.go({ kind: 'INIT', killed: false });
   if (mode.phase === 'stop') {

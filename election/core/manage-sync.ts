@@ -1,6 +1,7 @@
 import { putSync } from './elect.ts';
-import type { Lead } from './state.ts';
-import { barrierReached, planSyncChange, sameSet, type SyncSet, wantedSync } from './sync-quorum.ts';
+import { consents, streamingByConsent } from './facts.ts';
+import type { AgentState, Lead } from './state.ts';
+import { ALONE, barrierReached, planSyncChange, sameSet, type SyncSet, wantedSync } from './sync-quorum.ts';
 import type { Answer, Turn } from './turn.ts';
 
 /** A follower that does not stream for this long is no longer waited for. */
@@ -25,17 +26,17 @@ export function manageSync(turn: Turn): void {
   const plan = planSyncChange(lead.recorded, wanted);
   if (plan === null) {
     if (lead.barrier !== null) turn.setLead({ barrier: null });
-    if (lead.applied === null || !sameSet(lead.applied, lead.recorded)) apply(turn, lead.recorded);
+    if (!isApplied(turn, lead, lead.recorded)) apply(turn, lead.recorded);
     return;
   }
   if (plan.order === 'record-first') return record(turn, lead, plan.next);
-  if (lead.applied === null || !sameSet(lead.applied, plan.next)) return apply(turn, plan.next);
+  if (!isApplied(turn, lead, plan.next)) return apply(turn, plan.next);
   raise(turn, plan.next);
 }
 
 function wantedNow(turn: Turn, lead: Lead): SyncSet {
-  const { server, view, config } = turn.state;
-  const streaming = new Set(server.sample?.standbys.filter((s) => s.state === 'streaming').map((s) => s.node));
+  const { view, config } = turn.state;
+  const streaming = new Set(streamingByConsent(turn.state).map((s) => s.node));
   const names = new Set([...lead.recorded.members, ...streaming]);
   const facts = [...names]
     .filter((node) => node !== config.node && view?.members.get(node)?.noFailover !== true)
@@ -48,10 +49,27 @@ function wantedNow(turn: Turn, lead: Lead): SyncSet {
   return wantedSync(lead.recorded, facts, { ...config, patienceMs: PATIENCE_MS });
 }
 
+/** Nobody is called so: it fills the places of those who must not acknowledge yet. */
+const NOBODY = 'leasehold_nobody';
+
+/**
+ * What PostgreSQL is told for a durability set: those of its members whose agents have agreed to this term, and
+ * nobody for the rest. A smaller set with the same k keeps the record as well.
+ */
+export function effective(state: AgentState, set: SyncSet): SyncSet {
+  if (set.k === 0) return ALONE;
+  const members = set.members.filter((m) => consents(state, m));
+  return { members: members.length >= set.k ? members : [...members, NOBODY], k: set.k };
+}
+
+function isApplied(turn: Turn, lead: Lead, set: SyncSet): boolean {
+  return lead.applied !== null && sameSet(lead.applied, effective(turn.state, set));
+}
+
 function apply(turn: Turn, set: SyncSet): void {
-  const label = `apply:${set.k}:${set.members.join()}`;
+  const { members, k } = effective(turn.state, set);
   turn.setLead({ barrier: null });
-  turn.start('sync', label, 10_000, { type: 'pg-set-synchronous', names: set.members, k: set.k });
+  turn.start('sync', `apply:${k}:${members.join()}`, 10_000, { type: 'pg-set-synchronous', names: members, k });
 }
 
 /** The record follows when k of its members have flushed all that was acknowledged before PostgreSQL was told. */
@@ -65,8 +83,7 @@ function raise(turn: Turn, target: SyncSet): void {
   if (server.sampledAtMs < barrier.sinceMs + SETTLE_MS) return;
   const lsn = barrier.lsn ?? server.sample.flushedLsn;
   if (barrier.lsn === null) turn.setLead({ barrier: { ...barrier, lsn } });
-  const streaming = server.sample.standbys.filter((s) => s.state === 'streaming');
-  if (barrierReached(target, streaming, lsn)) record(turn, mode.lead, target);
+  if (barrierReached(target, streamingByConsent(turn.state), lsn)) record(turn, mode.lead, target);
 }
 
 function record(turn: Turn, lead: Lead, set: SyncSet): void {

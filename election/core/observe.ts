@@ -1,5 +1,6 @@
 import { NO_LSN } from '../../common/lsn.ts';
 import { encodeRecord, type MemberRecord, memberRecord } from '../store/records.ts';
+import { streamingByConsent } from './facts.ts';
 import { termOf } from './state.ts';
 import type { Answer, Turn } from './turn.ts';
 import type { Input } from './types.ts';
@@ -60,10 +61,9 @@ export function takeSample(turn: Turn, outcome: Answer['outcome']): void {
   turn.setServer({ sample, sampledAtMs: turn.now, idleSinceMs });
   const { mode } = turn.state;
   if (sample === null || !('lead' in mode)) return;
-  const streaming = new Set(sample.standbys.filter((s) => s.state === 'streaming').map((s) => s.node));
-  const { applied, recorded, missingSinceMs } = mode.lead;
-  const expected = new Set([...recorded.members, ...(applied?.members ?? [])]);
-  const missing = [...expected]
+  const streaming = new Set(streamingByConsent(turn.state).map((s) => s.node));
+  const { recorded, missingSinceMs } = mode.lead;
+  const missing = recorded.members
     .filter((m) => !streaming.has(m))
     .map((m) => [m, missingSinceMs.get(m) ?? turn.now] as const);
   turn.setLead({ aliveAtMs: turn.now, missingSinceMs: new Map(missing) });

@@ -3,6 +3,7 @@ import * as records from '../store/records.ts';
 import { beginDemotion } from './demote.ts';
 import { historyOf, putSync, routeOf } from './elect.ts';
 import { holdLease, leadLost } from './lead.ts';
+import { effective } from './manage-sync.ts';
 import { ownMember, takeSample } from './observe.ts';
 import type { ModeOf, PromotingPhase } from './state.ts';
 import { ALONE } from './sync-quorum.ts';
@@ -21,7 +22,7 @@ export function proceedPromoting(turn: Turn): void {
   switch (phase) {
     case 'save': {
       const bootstrapping = local.bootstrapping || lead.reason === 'bootstrap';
-      return turn.saveLocal('lineage', { ...local, lineageTerm: lead.term, bootstrapping });
+      return turn.saveLocal('lineage', { ...local, lineageTerm: lead.term, baseTerm: lead.parent, bootstrapping });
     }
     case 'initialise':
       if (server.data?.kind === 'data') return turn.go({ ...mode, phase: 'start' });
@@ -30,6 +31,9 @@ export function proceedPromoting(turn: Turn): void {
       return turn.start('server', 'inspect', 60_000, { type: 'pg-inspect' });
     case 'start':
       return turn.start('server', 'start', 600_000, { type: 'pg-start', role: 'leader', peer: null });
+    case 'fence':
+      if (!server.open) return turn.go({ ...mode, phase: 'synchronous' });
+      return turn.start('server', 'fence', 10_000, { type: 'pg-open', open: false });
     case 'synchronous':
       return tellSynchronous(turn);
     case 'promote':
@@ -46,7 +50,7 @@ export function proceedPromoting(turn: Turn): void {
 function tellSynchronous(turn: Turn): void {
   const { mode } = turn.state;
   if (mode.kind !== 'PROMOTING') return;
-  const { members, k } = mode.lead.recorded;
+  const { members, k } = effective(turn.state, mode.lead.recorded);
   turn.start('sync', 'first', 10_000, { type: 'pg-set-synchronous', names: members, k });
 }
 
@@ -56,7 +60,7 @@ function announce(turn: Turn): void {
   const { lead } = mode;
   const then: Operation[] = [
     routeOf(turn, lead.term, { hold: true, seq: lead.routeSeq + 1, nextXid: lead.nextXid }),
-    historyOf(turn, lead.term, lead.timeline, lead.nextXid, lead.reason),
+    historyOf(turn, lead.term, { ...lead, promoted: true }),
   ];
   if (lead.reason === 'bootstrap') {
     const systemId = server.sample?.systemId ?? '';
@@ -76,7 +80,10 @@ export function promotingDone(turn: Turn, mode: ModeOf<'PROMOTING'>, answer: Ans
   const next = (phase: PromotingPhase): void => turn.go({ ...mode, phase });
   switch (answer.what) {
     case 'lineage':
-      return next(mode.lead.reason === 'bootstrap' ? 'initialise' : 'synchronous');
+      return next(mode.lead.reason === 'bootstrap' ? 'initialise' : 'fence');
+    case 'fence':
+      turn.setServer({ open: false });
+      return next('synchronous');
     case 'initialise':
       return next('inspect');
     case 'inspect':
@@ -86,10 +93,9 @@ export function promotingDone(turn: Turn, mode: ModeOf<'PROMOTING'>, answer: Ans
       turn.setServer({ running: true });
       return next('synchronous');
     case 'first':
-      turn.setLead({ applied: mode.lead.recorded });
       return turn.go({
         ...mode,
-        lead: { ...mode.lead, applied: mode.lead.recorded },
+        lead: { ...mode.lead, applied: effective(turn.state, mode.lead.recorded) },
         phase: mode.lead.reason === 'bootstrap' ? 'sample' : 'promote',
       });
     case 'promote': {

@@ -99,6 +99,8 @@ export interface Lead {
   readonly renewAtMs: number;
   readonly reason: 'bootstrap' | 'failover' | 'switchover' | 'restart';
   readonly previousLeader: string | null;
+  /** The term whose content this node's copy ended with when it was elected. */
+  readonly parent: Term;
   readonly routeSeq: number;
   readonly nextXid: string | null;
   readonly timeline: number;
@@ -136,6 +138,8 @@ export type Mode =
       readonly kind: 'FOLLOWER';
       /** The term whose leader PostgreSQL was told to follow; null: nobody. */
       readonly attached: Term | null;
+      /** Its WAL receiver is off, and all that is on its disk is counted: its position says how it may go on. */
+      readonly settled: boolean;
     }
   | {
       readonly kind: 'PLEDGED';
@@ -169,6 +173,8 @@ export type Mode =
   | { readonly kind: 'FENCED'; readonly phase: 'start' | 'stop' | 'leave' | 'over'; readonly untilMs: number }
   | {
       readonly kind: 'REWINDING';
+      /** The term whose content the data ended with before. */
+      readonly base: Term;
       readonly from: PeerAddress;
       readonly term: Term;
       readonly phase: 'stop' | 'rewind' | 'save';
@@ -179,6 +185,7 @@ export type PromotingPhase =
   | 'initialise' // bootstrap only
   | 'inspect' // bootstrap only
   | 'start' // bootstrap only
+  | 'fence' // clients out: nothing is acknowledged before the quorum has confirmed the term
   | 'synchronous'
   | 'promote'
   | 'sample' // where the timelines part

@@ -1,4 +1,4 @@
-import type { Lsn, Term } from '../../common/lsn.ts';
+import { type Lsn, NO_TERM, type Term } from '../../common/lsn.ts';
 import type { DataDirectory, PeerAddress, PostgresSample, PromotionResult } from '../postgres/port.ts';
 import type { LeaseId, StoreKey, Transaction } from '../store/port.ts';
 import type { PledgeRecord } from '../store/records.ts';
@@ -46,14 +46,21 @@ export interface LocalState {
   readonly pledge: PledgeRecord | null;
   /**
    * The term of the leader whose WAL the data directory last agreed to take, or which it led. With `history/<term>`
-   * it tells two timelines apart that carry the same number (SPEC.md, "Timelines of the same number"). 0: unknown.
+   * it tells two timelines apart that carry the same number (lineage.ts). 0: unknown.
    */
   readonly lineageTerm: Term;
+  /** The term whose content the data ended with at that moment: true as long as nothing of `lineageTerm` has come. */
+  readonly baseTerm: Term;
   /** initdb ran (or runs) here, and no `system` key has confirmed it: the data holds nothing that was acknowledged. */
   readonly bootstrapping: boolean;
 }
 
-export const EMPTY_LOCAL_STATE: LocalState = { pledge: null, lineageTerm: 0n as Term, bootstrapping: false };
+export const EMPTY_LOCAL_STATE: LocalState = {
+  pledge: null,
+  lineageTerm: NO_TERM,
+  baseTerm: NO_TERM,
+  bootstrapping: false,
+};
 
 /** `nowMs`: this node's own clock, which only goes forward, also while the machine sleeps. `random`: in [0, 1). */
 interface InputBase {
@@ -161,8 +168,8 @@ export type Effect =
   /** The agent is over: PostgreSQL is stopped, the keys are given back. `error`: why it cannot go on. Nothing follows. */
   | { readonly type: 'finished'; readonly error: string | null };
 
-/** (timeline, flushed LSN): how far a copy goes. */
+/** How far a copy goes: the term whose content it ends with, then the position, as Raft compares logs. */
 export interface Position {
-  readonly timeline: number;
+  readonly lineage: Term;
   readonly flushedLsn: Lsn;
 }

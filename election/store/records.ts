@@ -109,7 +109,15 @@ export const proxyRecord = z.object({
 export type ProxyRecord = z.output<typeof proxyRecord>;
 
 /** `pledge/<node>`: "I take no WAL from a term below `term`", with what was flushed once the receiver was off. */
-export const pledgeRecord = z.object({ node: z.string(), term, timeline: z.number().int(), flushedLsn: lsn });
+export const pledgeRecord = z.object({
+  node: z.string(),
+  term,
+  /** For people: timelines of two terms may carry the same number. */
+  timeline: z.number().int(),
+  flushedLsn: lsn,
+  /** The term whose content the copy ends with (election/core/lineage.ts). Copies are compared by it, then by position. */
+  lineage: term,
+});
 export type PledgeRecord = z.output<typeof pledgeRecord>;
 
 /** `switchover`: put by an operator, deleted by the leader when it is done or aborted. `to` null: the best follower. */
@@ -122,6 +130,10 @@ export const historyRecord = z.object({
   leader: z.string(),
   previousLeader: z.string().nullable(),
   reason: z.enum(['bootstrap', 'failover', 'switchover', 'restart', 'forced']),
+  /** The term whose content the leader's copy ended with when it was elected; 0 for none. */
+  parent: term.optional(),
+  /** The leader has been promoted, and `timeline` is what it made; before that it is a guess. */
+  promoted: z.boolean().optional(),
   timeline: z.number().int(),
   nextXid: z.string().nullable(),
   at: z.string(),
