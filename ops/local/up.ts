@@ -140,7 +140,7 @@ async function start(context: ServeContext, cluster: LocalCluster, api: ApiClien
   const status = await api.status(signal);
   if (readiness !== 'all') report('not every follower is there yet; "leasehold status" shows where they are');
   report(`started in ${formatMs(performance.now() - startedMs)}; data and logs in ${layout.dir}`);
-  for (const line of readyText({ proxies: plan.proxies, status, programs, paint })) print(line);
+  for (const line of readyText({ proxies: plan.proxies, status, layout, programs, paint })) print(line);
 }
 
 function print(line: string): void {
