@@ -37,6 +37,7 @@ function bindText(portal: string, statement: string, values: readonly string[]):
 const step = (send: readonly Buffer[], until: string, count: number): Step => ({ send, until, count });
 /** One text by the simple protocol. */
 const q = (text: string): Step => step([query(text)], 'Z', 1);
+const texts = (...list: string[]): Step[] => list.map((text) => q(text));
 const sync = (...send: Buffer[]): Step => step([...send, SYNC], 'Z', 1);
 const run = (text: string, ...values: string[]): Step =>
   sync(parse('', text), bindText('', '', values), describe('P', ''), execute(''));
@@ -171,18 +172,9 @@ export const SCRIPTS: Readonly<Record<string, readonly Step[]>> = {
     q('ROLLBACK'),
     q('BEGIN; SELECT 1'),
     q('COMMIT'),
-    q('BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE'),
-    q('SHOW transaction_isolation'),
-    q('COMMIT'),
-    q('BEGIN READ ONLY'),
-    q('SELECT 1'),
-    q('CREATE TABLE no_table (i int)'),
-    q('COMMIT'),
-    run('BEGIN'),
-    run('SELECT 1'),
-    run('SELECT 1/0'),
-    run('SELECT 1'),
-    run('COMMIT'),
+    ...texts('BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE', 'SHOW transaction_isolation', 'COMMIT'),
+    ...texts('BEGIN READ ONLY', 'SELECT 1', 'CREATE TABLE no_table (i int)', 'COMMIT'),
+    ...['BEGIN', 'SELECT 1', 'SELECT 1/0', 'SELECT 1', 'COMMIT'].map((text) => run(text)),
     q('START TRANSACTION'),
     q('SELECT 1'),
     q('END'),
