@@ -47,6 +47,8 @@ export interface UpOptions {
  */
 export async function runUp(options: UpOptions): Promise<number> {
   const startedMs = performance.now();
+  // A strict umask would shut PostgreSQL's own user out of its folders; what is secret has its own mode.
+  process.umask(0o022);
   // Whoever read our output may have gone: that is no reason to stop serving.
   process.stdout.on('error', () => {});
   process.stderr.on('error', () => {});

@@ -8,7 +8,7 @@ import { exec } from './exec.ts';
  * lists and caches of our own, then `dpkg -x` into a folder. apt checks the signatures, as ever.
  */
 export interface UnpackOptions {
-  /** Gets `tree/` (the unpacked packages) and, while it works, `apt/`. */
+  /** Gets `tree/` (the unpacked packages) and, while it works, folders of this process's own. */
   readonly folder: string;
   readonly postgres: boolean;
   readonly etcd: boolean;
@@ -24,19 +24,22 @@ export function treeOf(folder: string): string {
 
 export async function unpackFromDebian(options: UnpackOptions): Promise<void> {
   const { folder, report } = options;
-  const apt = join(folder, 'apt');
+  const apt = join(folder, `apt.${process.pid}`);
   const startedMs = Date.now();
-  const configFile = writeAptConfig(apt);
-  report('  reading the package lists …');
-  await runApt('apt-get', configFile, ['update'], options);
-  const names = await namesOf(configFile, options);
-  const packages = await withDependencies(configFile, names, options);
-  report(`  downloading ${packages.length} packages (${names.join(', ')} and what they need) …`);
-  const downloads = join(apt, 'downloads');
-  await runApt('apt-get', configFile, ['download', ...packages], options, downloads);
-  report('  unpacking …');
-  await unpack(downloads, folder, options);
-  rmSync(apt, { recursive: true, force: true });
+  try {
+    const configFile = writeAptConfig(apt);
+    report('  reading the package lists …');
+    await runApt('apt-get', configFile, ['update'], options);
+    const names = await namesOf(configFile, options);
+    const packages = await withDependencies(configFile, names, options);
+    report(`  downloading ${packages.length} packages (${names.join(', ')} and what they need) …`);
+    const downloads = join(apt, 'downloads');
+    await runApt('apt-get', configFile, ['download', ...packages], options, downloads);
+    report('  unpacking …');
+    await unpack(downloads, folder, options);
+  } finally {
+    rmSync(apt, { recursive: true, force: true });
+  }
   report(`  done in ${((Date.now() - startedMs) / 1000).toFixed(0)} s`);
 }
 
@@ -130,7 +133,7 @@ export function isNeededLibrary(name: string): boolean {
 }
 
 async function unpack(downloads: string, folder: string, options: UnpackOptions): Promise<void> {
-  const unfinished = join(folder, 'tree.unfinished');
+  const unfinished = join(folder, `tree.${process.pid}`);
   rmSync(unfinished, { recursive: true, force: true });
   mkdirSync(unfinished, { recursive: true });
   for (const file of readdirSync(downloads).filter((name) => name.endsWith('.deb'))) {

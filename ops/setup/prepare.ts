@@ -34,48 +34,72 @@ export async function preparePrograms(options: PrepareOptions): Promise<Programs
   let etcd = await findEtcd(system);
   if (postgres !== null && etcd !== null) return { postgres, etcd };
 
+  refuseNamed(system, { postgres, etcd }, problems);
   const cache = cacheFolder(options);
-  postgres ??= await cachedPostgres(cache, options.major ?? null);
+  const major = options.major ?? null;
+  postgres ??= await cachedPostgres(cache, major);
   etcd ??= await cachedEtcd(cache);
-  if (postgres === null && typeof options.major === 'number' && existsSync(treeOf(join(cache, 'postgresql')))) {
-    throw new LeaseholdError('SETUP', wrongMajor(options.major, problems));
+  if (postgres === null && major !== null && (await cachedPostgres(cache, null)) !== null) {
+    throw new LeaseholdError('SETUP', wrongMajor(major, problems));
   }
-  if (postgres === null) await fetch('postgresql', cache, problems, options);
-  if (etcd === null) await fetch('etcd', cache, [], options);
-  postgres ??= await cachedPostgres(cache, options.major ?? null);
+  if (postgres !== null && etcd !== null) return { postgres, etcd };
+  for (const problem of problems) options.report(`(not usable: ${problem})`);
+  await fetch({ postgres: postgres === null, etcd: etcd === null }, cache, options);
+  postgres ??= await cachedPostgres(cache, major);
   etcd ??= await cachedEtcd(cache);
   if (postgres === null || etcd === null) {
-    const what = postgres === null ? 'PostgreSQL' : 'etcd';
-    throw new LeaseholdError('SETUP', `the unpacked ${what} in ${cache} does not run here.\n${instruction(what)}`);
+    const what = postgres === null ? POSTGRES : 'etcd';
+    const needed = major === null ? '' : ` The data here need PostgreSQL ${major}.`;
+    throw new LeaseholdError(
+      'SETUP',
+      `${what}, unpacked into ${cache}, is not usable here.${needed}\n${instruction(what)}`,
+    );
   }
   return { postgres, etcd };
 }
 
-async function fetch(
-  what: 'postgresql' | 'etcd',
-  cache: string,
+const POSTGRES = `PostgreSQL ${MIN_POSTGRES} or newer`;
+
+/** What somebody named is used or refused, never silently replaced. */
+function refuseNamed(
+  env: NodeJS.ProcessEnv,
+  found: { readonly postgres: PostgresInstall | null; readonly etcd: EtcdInstall | null },
   problems: readonly string[],
+): void {
+  if (env['LEASEHOLD_PG_BIN'] !== undefined && found.postgres === null) {
+    throw new LeaseholdError('SETUP', `LEASEHOLD_PG_BIN: ${problems.join('; ')}`);
+  }
+  if (env['LEASEHOLD_ETCD_BIN'] !== undefined && found.etcd === null) {
+    throw new LeaseholdError('SETUP', `LEASEHOLD_ETCD_BIN: ${env['LEASEHOLD_ETCD_BIN']} is no etcd that runs here`);
+  }
+}
+
+async function fetch(
+  what: { postgres: boolean; etcd: boolean },
+  cache: string,
   options: PrepareOptions,
 ): Promise<void> {
-  const title = what === 'etcd' ? 'etcd' : `PostgreSQL ${MIN_POSTGRES} or newer`;
-  for (const problem of problems) options.report(`  (not usable: ${problem})`);
-  if (!hasDebianTools()) throw new LeaseholdError('SETUP', `${title} is not on this machine.\n${instruction(title)}`);
-  options.report(
-    `${title} is not on this machine: fetching it from the distribution's packages into ${join(cache, what)}`,
-  );
-  mkdirSync(join(cache, what), { recursive: true, mode: 0o755 });
+  const title = [...(what.postgres ? [POSTGRES] : []), ...(what.etcd ? ['etcd'] : [])].join(' and ');
+  const are = what.postgres && what.etcd ? 'are' : 'is';
+  if (!hasDebianTools())
+    throw new LeaseholdError('SETUP', `${title} ${are} not on this machine.\n${instruction(title)}`);
+  const folder = join(cache, treeNames(what));
+  options.report(`${title} ${are} not on this machine: fetching from the distribution's packages into ${folder}`);
+  mkdirSync(folder, { recursive: true, mode: 0o755 });
   try {
-    await unpackFromDebian({
-      folder: join(cache, what),
-      postgres: what === 'postgresql',
-      etcd: what === 'etcd',
-      report: options.report,
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
-    });
+    const signal = options.signal === undefined ? {} : { signal: options.signal };
+    await unpackFromDebian({ folder, ...what, report: options.report, ...signal });
   } catch (error) {
     options.signal?.throwIfAborted();
     throw new LeaseholdError('SETUP', `${title}: ${(error as Error).message}\n${instruction(title)}`, error);
   }
+}
+
+/** What was fetched together lies together. */
+const TREES = { both: 'postgresql-etcd', postgres: 'postgresql', etcd: 'etcd' } as const;
+
+function treeNames(what: { postgres: boolean; etcd: boolean }): string {
+  return what.postgres && what.etcd ? TREES.both : what.postgres ? TREES.postgres : TREES.etcd;
 }
 
 function instruction(what: string): string {
@@ -94,15 +118,20 @@ function wrongMajor(major: number, problems: readonly string[]): string {
 }
 
 async function cachedPostgres(cache: string, major: number | null): Promise<PostgresInstall | null> {
-  const tree = treeOf(join(cache, 'postgresql'));
-  if (!existsSync(tree)) return null;
-  const libraries = libraryPathOf(tree);
-  const env = { PATH: '', ...(libraries === null ? {} : { LEASEHOLD_PG_LIB: libraries }) };
-  return (await findPostgres(env, usualFolders(tree), major)).install;
+  for (const name of [TREES.postgres, TREES.both]) {
+    const tree = treeOf(join(cache, name));
+    if (!existsSync(tree)) continue;
+    const libraries = libraryPathOf(tree);
+    const env = { PATH: '', ...(libraries === null ? {} : { LEASEHOLD_PG_LIB: libraries }) };
+    const { install } = await findPostgres(env, usualFolders(tree), major);
+    if (install !== null) return install;
+  }
+  return null;
 }
 
 function cachedEtcd(cache: string): Promise<EtcdInstall | null> {
-  return findEtcd({ PATH: '' }, [join(treeOf(join(cache, 'etcd')), 'usr/bin/etcd')]);
+  const programs = [TREES.etcd, TREES.both].map((name) => join(treeOf(join(cache, name)), 'usr/bin/etcd'));
+  return findEtcd({ PATH: '' }, programs);
 }
 
 /** `.cache` of a checkout, `~/.cache/leasehold` of an installed package; where PostgreSQL's user cannot read those, the system's. */
