@@ -14,10 +14,11 @@ const HOLD_DEADLINE_MS = 4000;
 let cluster: LocalCluster;
 
 before(async () => {
-  cluster = await startLocalCluster([
-    ...['--set', 'proxy.pool.size=2', '--set', 'proxy.pool.waitTimeoutMs=500'],
-    ...['--set', `proxy.hold.deadlineMs=${HOLD_DEADLINE_MS}`],
-  ]);
+  cluster = await startLocalCluster({
+    LEASEHOLD_PROXY_POOL_SIZE: '2',
+    LEASEHOLD_PROXY_POOL_WAIT_TIMEOUT_MS: '500',
+    LEASEHOLD_PROXY_HOLD_DEADLINE_MS: String(HOLD_DEADLINE_MS),
+  });
 });
 after(() => cluster?.stop());
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -54,12 +54,15 @@ export interface LocalCluster {
 
 const ROOT = resolve(import.meta.dirname, '../..');
 
-export async function startLocalCluster(extraArgs: readonly string[] = []): Promise<LocalCluster> {
+/** `settings`: LEASEHOLD_… variables, which the agents and the proxy of the cluster inherit. */
+export async function startLocalCluster(settings: NodeJS.ProcessEnv = {}): Promise<LocalCluster> {
   const [port, httpPort] = (await freePorts(2)) as [number, number];
   const dir = mkdtempSync(join(tmpdir(), 'leasehold-up-'));
+  chmodSync(dir, 0o755); // PostgreSQL's own user must pass through
   const args = ['up', '--dir', join(dir, 'cluster'), '--proxy-port', String(port), '--http-port', String(httpPort)];
   const startedMs = performance.now();
-  const up = spawn(process.execPath, [join(ROOT, 'ops/cli.ts'), ...args, ...extraArgs], {
+  const up = spawn(process.execPath, [join(ROOT, 'ops/cli.ts'), ...args], {
+    env: { ...process.env, ...settings },
     stdio: ['ignore', 'pipe', 'pipe'],
     cwd: dir,
   });
