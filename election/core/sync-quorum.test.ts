@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import {
   ALONE,
   barrierReached,
+  inheritedSync,
   keeps,
   planSyncChange,
   pledgesNeeded,
@@ -149,4 +150,30 @@ test('a raise is recorded only when k of its members have flushed what was ackno
   ];
   assert.equal(barrierReached(target, flushed(100n, 99n), 100n), false);
   assert.equal(barrierReached(target, flushed(100n, 100n), 100n), true);
+});
+
+test('E5: the durability record that a new leader begins with finds everything its predecessor acknowledged', () => {
+  for (const members of subsets(NODES)) {
+    for (let k = 1; k <= members.length; k++) {
+      for (const winner of ['a', ...NODES]) {
+        const next = inheritedSync({ leader: 'a', members, k }, winner);
+        const needed = pledgesNeeded(next);
+        assert.ok(!next.members.includes(winner));
+        for (const acknowledged of subsets(members).filter((s) => s.length >= k)) {
+          // It is on the old leader, on these, and on the winner, whom the election chose for that.
+          const holders = new Set([...acknowledged, 'a', winner]);
+          for (const pledged of subsets(next.members).filter((p) => needed !== null && p.length >= needed)) {
+            assert.ok(
+              pledged.some((n) => holders.has(n)),
+              `${k} of ${members}: ${acknowledged} acknowledged, ${winner} won, ${pledged} elect without it`,
+            );
+          }
+        }
+      }
+    }
+  }
+});
+
+test('E5: after a leader that was alone only the one who took over is eligible', () => {
+  assert.deepEqual(inheritedSync({ leader: 'a', members: [], k: 0 }, 'a'), { members: [], k: 0 });
 });
