@@ -119,6 +119,14 @@ export class SimNode {
     this.#effects = null;
   }
 
+  /** Where it stands, for the end of a trace. */
+  describe(): string {
+    const { postgres, state } = this;
+    const server = `${postgres.recovery ? 'follower' : 'leader'} at ${postgres.disk.timeline}, ${postgres.disk.flushed} entries`;
+    const agent = this.agent.alive ? `${this.#shown}: ${state?.note ?? 'all is well'}` : 'dead';
+    return `agent ${agent}; postgres ${postgres.running ? server : 'dead'}`;
+  }
+
   /** A voice to etcd that belongs to the agent's present life. */
   client(): EtcdClient {
     const life = this.agent.life;

@@ -88,7 +88,7 @@ export class SimPostgres {
   }
 
   #replaySlowly(life: number): void {
-    this.replayed = Math.max(0, this.disk.flushed - 40);
+    this.replayed = this.disk.flushed >> 1;
     this.#context.scheduler.after(this.slowRecoveryMs, () => this.process.deliver(life, () => this.#recovered()));
   }
 

@@ -75,7 +75,8 @@ export class World implements SimContext {
   #addNodes(planted: Planted): void {
     const { random } = this;
     const five = random.chance(0.15);
-    const withoutFollower = random.chance(0.25) ? 'hold' : 'go-on';
+    const withoutFollower: 'hold' | 'go-on' = random.chance(0.25) ? 'hold' : 'go-on';
+    this.trace.add('WORLD', `${five ? 5 : 3} nodes, without a follower: ${withoutFollower}`);
     // Mostly clocks as they are, sometimes ones that are badly wrong.
     const drift = random.pick([0.0001, 0.001, 0.01, 0.2]);
     for (const name of five ? ['a', 'b', 'c', 'd', 'e'] : ['a', 'b', 'c']) {
@@ -132,6 +133,7 @@ export function runSeed(seed: number, options: RunOptions = {}): RunResult {
     if (!(error instanceof Error)) throw error;
     violation = error;
     world.trace.add('BROKEN', error.message);
+    for (const node of world.nodes.values()) world.trace.add(node.name, `stands: ${node.describe()}`);
   }
   return {
     seed,
