@@ -1,5 +1,4 @@
 import { FENCE_BEFORE_MS, KILL_BEFORE_MS, leaseDeadline } from './lease-deadline.ts';
-import { renewalAnswered } from './lead.ts';
 import type { ModeOf } from './state.ts';
 import type { Answer, Turn } from './turn.ts';
 
@@ -42,7 +41,6 @@ function release(turn: Turn, mode: ModeOf<'DEMOTING'>): void {
 }
 
 export function demotingDone(turn: Turn, mode: ModeOf<'DEMOTING'>, answer: Answer): void {
-  if (renewalAnswered(turn, answer)) return;
   if (answer.what === 'stop' || answer.what === 'kill') {
     turn.cancel('server', 'kill');
     turn.setServer({ running: false });
@@ -57,7 +55,6 @@ export function demotingDone(turn: Turn, mode: ModeOf<'DEMOTING'>, answer: Answe
 }
 
 export function demotingFailed(turn: Turn, mode: ModeOf<'DEMOTING'>, answer: Answer): void {
-  if (renewalAnswered(turn, answer)) return;
   if (answer.what === 'stop') return turn.go({ ...mode, phase: 'kill' });
   if (answer.what === 'kill')
     return turn.log('error', 'fence.failed', `PostgreSQL cannot be killed: ${answer.failure?.message ?? ''}`);

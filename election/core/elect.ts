@@ -3,18 +3,19 @@ import { candidacy, type Candidacy, comparePositions } from './candidate.ts';
 import { takeSample } from './observe.ts';
 import { lineageOf } from './lineage.ts';
 import { leaseDeadline, leaseIsFresh } from './lease-deadline.ts';
-import type { Lead, ModeOf } from './state.ts';
-import type { SyncSet } from './sync-quorum.ts';
-import { ALONE, sorted } from './sync-quorum.ts';
+import type { Attempt, Lead, ModeOf } from './state.ts';
+import { inheritedSync } from './sync-quorum.ts';
 import type { Answer, Turn } from './turn.ts';
 import type { Comparison, Operation } from '../store/port.ts';
 import * as records from '../store/records.ts';
-import { leaderValue } from './lead.ts';
+import { historyOf, leaderValue, putSync, routeOf } from './writes.ts';
 
 /** The old leader takes its own lease back only when nobody else has for this long. */
 const OLD_LEADER_WAITS_MS = 3000;
 /** Others than the node that was handed over to wait so long after a planned switchover. */
 const HANDOVER_GRACE_MS = 2000;
+/** At a cold start the old leader goes first. */
+const COLD_START_WAITS_MS = 1500;
 
 export function proceedPledged(turn: Turn, mode: ModeOf<'PLEDGED'>): void {
   const { view, server } = turn.state;
@@ -82,17 +83,32 @@ function race(turn: Turn, mode: ModeOf<'PLEDGED'>): void {
   const own = view.pledges.get(config.node)?.record;
   if (own === undefined || local.pledge === null || comparePositions(own, local.pledge) !== 0) return;
   const since = Math.max(leaderGoneSinceMs ?? turn.now, resignedAtMs ?? Number.NEGATIVE_INFINITY);
-  if (turn.now < earliest(mine, view.sync?.record.handover, since, mode.raceAtMs)) return;
+  const facts = { cold: !turn.state.hadLeader, resigned: resignedAtMs !== null, raceAtMs: mode.raceAtMs, since };
+  if (turn.now < earliest(mine, view.sync?.record.handover, facts)) return;
   turn.note(null);
   turn.go({ kind: 'CANDIDATE', term: mode.term, phase: 'lease' });
 }
 
-function earliest(mine: Candidacy, handover: string | undefined, since: number, raceAtMs: number): number {
+interface RaceFacts {
+  /** Nobody has led since this agent started: the old leader is likely to be starting, too. */
+  readonly cold: boolean;
+  readonly resigned: boolean;
+  readonly raceAtMs: number;
+  /** Since when there is no leader, or it gave the lease up itself. */
+  readonly since: number;
+}
+
+function earliest(mine: Candidacy, handover: string | undefined, facts: RaceFacts): number {
+  const atOnce = Number.NEGATIVE_INFINITY;
   if (mine.kind === 'no') return Number.POSITIVE_INFINITY;
-  if (mine.byRecord === 'handover') return Number.NEGATIVE_INFINITY;
-  const grace = handover === undefined ? Number.NEGATIVE_INFINITY : since + HANDOVER_GRACE_MS;
-  if (mine.byRecord === 'leader') return since + OLD_LEADER_WAITS_MS;
-  return Math.max(grace, mine.best ? Number.NEGATIVE_INFINITY : raceAtMs);
+  if (mine.byRecord === 'handover') return atOnce;
+  if (mine.byRecord === 'leader') {
+    return facts.cold && !facts.resigned && handover === undefined ? atOnce : facts.since + OLD_LEADER_WAITS_MS;
+  }
+  // Whoever led last need not be rewound if it leads again.
+  const warm = facts.cold ? facts.since + COLD_START_WAITS_MS : atOnce;
+  const grace = handover === undefined ? atOnce : facts.since + HANDOVER_GRACE_MS;
+  return Math.max(grace, warm, mine.best ? atOnce : facts.raceAtMs);
 }
 
 export function pledgedDone(turn: Turn, mode: ModeOf<'PLEDGED'>, answer: Answer): void {
@@ -160,32 +176,24 @@ function acquire(turn: Turn, mode: ModeOf<'CANDIDATE'>, bootstraps: boolean): vo
     ...mine.used.map((p) => ({ type: 'mod-revision' as const, key: keys.pledge(p.node), equals: p.modRevision })),
   ];
   if (bootstraps) compare.push({ type: 'create-revision', key: keys.system, equals: 0 });
+  const attempt: Attempt = {
+    term: mode.term,
+    reason: reasonOf(turn, bootstraps),
+    previousLeader: view.sync?.record.leader ?? null,
+    parent: bootstraps ? NO_TERM : (turn.state.local.pledge?.lineage ?? NO_TERM),
+    recorded: inheritedSync(view.sync?.record, config.node),
+    routeSeq: (view.route?.seq ?? 0) + 1,
+  };
+  turn.set({ attempt });
+  const timeline = (server.sample?.timeline ?? 0) + 1;
   const then: Operation[] = [
     { type: 'put', key: keys.leader, value: leaderValue(config, mode.term), lease: lease.id },
     { type: 'put', key: keys.term, value: mode.term.toString() },
-    ...(bootstraps ? [] : [putSync(turn, mode.term, inheritedSync(view.sync?.record, config.node))]),
-    historyOf(turn, mode.term, {
-      timeline: (server.sample?.timeline ?? 0) + 1,
-      parent: bootstraps ? NO_TERM : (turn.state.local.pledge?.lineage ?? NO_TERM),
-      promoted: false,
-      nextXid: null,
-      reason: reasonOf(turn, bootstraps),
-    }),
-    routeOf(turn, mode.term, { hold: true, seq: (view.route?.seq ?? 0) + 1, nextXid: null }),
+    ...(bootstraps ? [] : [putSync(turn, mode.term, attempt.recorded)]),
+    historyOf(turn, mode.term, { ...attempt, timeline, promoted: false, nextXid: null }),
+    routeOf(turn, mode.term, { hold: true, seq: attempt.routeSeq, nextXid: null }),
   ];
   turn.transact('decide', 'acquire', 1000, { compare, then });
-}
-
-/**
- * Followers and k of the new term's durability record, valid before anything is acknowledged in it. Whatever was
- * acknowledged is on the old leader and on k of its members. Those of them that are not the new leader, at least k,
- * are in (members + old leader − new leader): k of that set hold it, so any |set| − k + 1 of the set have a member
- * that does. `k` = 0: only the new leader holds everything for certain.
- */
-export function inheritedSync(old: records.SyncRecord | undefined, node: string): SyncSet {
-  if (old === undefined || old.k === 0) return ALONE;
-  const members = sorted([...new Set([...old.members, old.leader])].filter((m) => m !== node));
-  return { members, k: old.k };
 }
 
 function reasonOf(turn: Turn, bootstraps: boolean): Lead['reason'] {
@@ -195,44 +203,6 @@ function reasonOf(turn: Turn, bootstraps: boolean): Lead['reason'] {
   return sync?.leader === turn.state.config.node ? 'restart' : 'failover';
 }
 
-export function historyOf(
-  turn: Turn,
-  term: Lead['term'],
-  facts: {
-    readonly timeline: number;
-    readonly parent: Lead['term'];
-    readonly promoted: boolean;
-    readonly nextXid: string | null;
-    readonly reason: Lead['reason'];
-  },
-): Operation {
-  const value = records.encodeRecord(records.historyRecord, {
-    term,
-    leader: turn.state.config.node,
-    previousLeader: turn.state.view?.sync?.record.leader ?? null,
-    ...facts,
-    at: turn.state.wallTime,
-    detail: null,
-  });
-  return { type: 'put', key: turn.keys.history(term), value };
-}
-
-export function putSync(turn: Turn, term: Lead['term'], set: SyncSet, handover?: string): Operation {
-  const record = { term, leader: turn.state.config.node, members: [...set.members], k: set.k };
-  const value = records.encodeRecord(records.syncRecord, handover === undefined ? record : { ...record, handover });
-  return { type: 'put', key: turn.keys.sync, value };
-}
-
-export function routeOf(
-  turn: Turn,
-  term: Lead['term'],
-  route: { readonly hold: boolean; readonly seq: number; readonly nextXid: string | null },
-): Operation {
-  const { node, address } = turn.state.config;
-  const value = records.encodeRecord(records.routeRecord, { term, leader: node, address, ...route });
-  return { type: 'put', key: turn.keys.route, value };
-}
-
 export function candidateDone(turn: Turn, mode: ModeOf<'CANDIDATE'>, answer: Answer): void {
   const { outcome } = answer;
   const { view, lease } = turn.state;
@@ -240,13 +210,7 @@ export function candidateDone(turn: Turn, mode: ModeOf<'CANDIDATE'>, answer: Ans
   else if (answer.what === 'acquire' && outcome?.type === 'transaction') {
     const bootstraps = view?.system === null && view.sync === null;
     if (!outcome.succeeded || lease === null) return standBack(turn, mode, bootstraps);
-    lead(
-      turn,
-      mode.term,
-      outcome.revision,
-      outcome.sentAtMs,
-      inheritedSync(view?.sync?.record, turn.state.config.node),
-    );
+    lead(turn, outcome.revision, outcome.sentAtMs);
   }
 }
 
@@ -260,47 +224,49 @@ export function candidateFailed(turn: Turn, mode: ModeOf<'CANDIDATE'>, answer: A
 
 /** The leader key is ours by a transaction whose answer was lost. */
 function adopt(turn: Turn): boolean {
-  const { view, lease, config, ownRevision } = turn.state;
-  const key = view?.leader;
-  if (view === null || key === null || key === undefined || lease === null || view.revision <= ownRevision)
-    return false;
+  const { view, lease, config, ownRevision, attempt } = turn.state;
+  const key = view?.leader ?? null;
+  if (view === null || key === null || lease === null || attempt === null || view.revision <= ownRevision) return false;
   const ours = key.record.node === config.node && key.record.bootId === config.bootId && key.lease === lease.id;
-  if (!ours || key.record.term !== view.term.value || !turn.idle('decide', 'server', 'local')) return false;
-  const sync = view.sync?.record;
-  const recorded = sync?.term === key.record.term ? { members: sync.members, k: sync.k } : ALONE;
-  lead(turn, key.record.term, key.createRevision, lease.sentAtMs, recorded);
+  if (!ours || key.record.term !== attempt.term || !turn.idle('decide', 'server', 'local')) return false;
+  lead(turn, key.createRevision, lease.sentAtMs);
   return true;
 }
 
-function lead(turn: Turn, term: Lead['term'], createRevision: number, guardedAtMs: number, recorded: SyncSet): void {
-  const { lease, view } = turn.state;
-  if (lease === null) return;
-  const reason = reasonOf(turn, view?.system === null && view.sync === null);
+/** @param createRevision of the leader key, which is the revision of the whole acquire transaction */
+function lead(turn: Turn, createRevision: number, guardedAtMs: number): void {
+  const { lease, attempt } = turn.state;
+  if (lease === null || attempt === null) return;
   turn.cancel('lease', 'sample');
   const lead: Lead = {
-    term,
+    ...attempt,
     createRevision,
     lease: lease.id,
     keptAtMs: lease.sentAtMs,
     guardedAtMs,
     renewAtMs: turn.now,
-    reason,
-    previousLeader: view?.sync?.record.leader ?? null,
-    parent: reason === 'bootstrap' ? NO_TERM : (turn.state.local.pledge?.lineage ?? NO_TERM),
-    routeSeq: (view?.route?.seq ?? 0) + 1,
+    routeRevision: createRevision,
+    syncRevision: attempt.reason === 'bootstrap' ? 0 : createRevision,
     nextXid: null,
     timeline: turn.state.server.sample?.timeline ?? 0,
     applied: null,
-    recorded,
     recording: null,
     barrier: null,
     missingSinceMs: new Map(),
     rewindable: false,
     aliveAtMs: turn.now,
   };
-  turn.set({ lease: null, ownRevision: createRevision, resignedAtMs: null, failures: 0 });
+  turn.set({
+    lease: null,
+    attempt: null,
+    ownRevision: createRevision,
+    resignedAtMs: null,
+    failures: 0,
+    hadLeader: true,
+  });
   turn.note(null);
   turn.effects.push({ type: 'feed-watchdog', deadlineMs: leaseDeadline(turn.state.config, lead) });
+  const { term, reason } = attempt;
   turn.log('info', 'lease.acquired', `leads term ${term} (${reason})`, { term: Number(term), reason });
   turn.go({ kind: 'PROMOTING', lead, phase: 'save' });
 }

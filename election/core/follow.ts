@@ -1,16 +1,21 @@
-import { NO_TERM, type Term } from '../../common/lsn.ts';
+import type { Term } from '../../common/lsn.ts';
+import { beginClone } from './copy.ts';
 import { maxTerm, openLeader, peerOf } from './facts.ts';
 import { lineageOf } from './lineage.ts';
 import { relation } from './rejoin.ts';
+import { orphanGone } from './orphan.ts';
 import type { ModeOf } from './state.ts';
 import type { Answer, Turn } from './turn.ts';
 
-/** Long operations end by themselves when the leader goes; these bounds only catch what hangs. */
-const CLONE_TIMEOUT_MS = 24 * 3_600_000;
+/** Crash recovery may take long. */
 const START_TIMEOUT_MS = 600_000;
 const STOP_TIMEOUT_MS = 10_000;
 /** A follower that cannot stream from an open leader for this long is cloned anew (the WAL it needs is gone). */
 const STARVED_MS = 60_000;
+/** After a rewind that found nothing to do, the data does not fit still. */
+const REWOUND_STARVED_MS = 10_000;
+/** Longer is worth telling. */
+const SLOW_START_MS = 5000;
 const STARTS_BEFORE_CLONE = 6;
 
 export function proceedFenced(turn: Turn, mode: ModeOf<'FENCED'>): void {
@@ -25,27 +30,56 @@ export function proceedFenced(turn: Turn, mode: ModeOf<'FENCED'>): void {
     return;
   }
   if (state.server.running) return turn.go({ kind: 'FOLLOWER', attached: null, settled: false });
-  if (!turn.serverReady) return;
-  if (state.failures >= STARTS_BEFORE_CLONE) {
-    const source = openLeader(state);
-    if (source !== null) return beginClone(turn, 'PostgreSQL does not start');
+  startFenced(turn);
+}
+
+/**
+ * Starts PostgreSQL as a follower: of the leader that the data has agreed to already, if it still leads, else of
+ * nobody. A copy is consistent only once it has streamed from its source; without it, it would wait for ever.
+ */
+function startFenced(turn: Turn): void {
+  const { state } = turn;
+  const { pending, view, local, config, copiedFrom } = state;
+  const leader = view?.leader?.record ?? null;
+  const agreed = leader !== null && leader.node !== config.node && leader.term === local.lineageTerm;
+  const peer = agreed && leader.term >= maxTerm(state) ? leader : null;
+  const starting = pending.server?.what.startsWith('start:') === true ? pending.server : null;
+  if (starting !== null) {
+    if (turn.now - starting.sinceMs > SLOW_START_MS) turn.note('PostgreSQL is starting (recovery)');
+    // Its source is gone: what it waits for may never come.
+    if (starting.what === 'start:' || starting.what === `start:${peer?.term ?? ''}` || !turn.idle('kill')) return;
+    turn.cancel('server');
+    return turn.start('kill', 'kill', 30_000, { type: 'pg-kill' });
   }
-  turn.start('server', 'start', START_TIMEOUT_MS, { type: 'pg-start', role: 'follower', peer: null });
+  if (!turn.serverReady) return;
+  const hopeless = state.failures >= STARTS_BEFORE_CLONE || (copiedFrom !== null && copiedFrom !== peer?.term);
+  if (hopeless && openLeader(state) !== null) return beginClone(turn, 'PostgreSQL does not start');
+  if (copiedFrom !== null && peer === null) return turn.note('its copy is incomplete: waiting for an open leader');
+  turn.effects.push({ type: 'feed-watchdog', deadlineMs: null });
+  const from = peer === null ? null : peerOf(peer);
+  turn.start('server', `start:${peer?.term ?? ''}`, START_TIMEOUT_MS, {
+    type: 'pg-start',
+    role: 'follower',
+    peer: from,
+  });
 }
 
 export function fencedDone(turn: Turn, mode: ModeOf<'FENCED'>, answer: Answer): void {
-  if (answer.what === 'start') {
+  if (answer.what.startsWith('start:')) {
+    const term = answer.what.slice('start:'.length);
     turn.setServer({ running: true });
-    turn.set({ failures: 0 });
-    turn.log('info', 'postgres.started', 'PostgreSQL runs as a follower of nobody yet');
-    turn.go({ kind: 'FOLLOWER', attached: null, settled: false });
+    turn.set({ failures: 0, copiedFrom: null });
+    turn.note(null);
+    turn.log('info', 'postgres.started', `PostgreSQL runs as a follower${term === '' ? ' of nobody yet' : ''}`);
+    const attached = term === '' ? null : (BigInt(term) as Term);
+    turn.go({ kind: 'FOLLOWER', attached, settled: false });
   } else if (answer.lane === 'server' || answer.lane === 'kill') {
     turn.setServer({ running: false });
   } else if (answer.what === 'leave') finish(turn, mode);
 }
 
 export function fencedFailed(turn: Turn, mode: ModeOf<'FENCED'>, answer: Answer): void {
-  if (answer.what === 'start') turn.backOff(answer);
+  if (answer.what.startsWith('start:')) turn.backOff(answer);
   else if (answer.lane === 'server') turn.start('kill', 'kill', 30_000, { type: 'pg-kill' });
   else if (answer.lane === 'kill') turn.start('kill', 'kill', 30_000, { type: 'pg-kill' });
   else if (answer.what === 'leave') finish(turn, mode);
@@ -108,13 +142,14 @@ function attached(turn: Turn, _mode: ModeOf<'FOLLOWER'>): void {
   if (sample === null || !turn.serverReady) return;
   if (sample.receiver.streaming) {
     turn.note(null);
-    turn.set({ rewoundFor: null, failures: 0 });
+    turn.set({ rewoundFor: null, failures: 0, hadLeader: true });
     if (!open) turn.start('server', 'open', 10_000, { type: 'pg-open', open: true });
     return;
   }
   if (idleSinceMs === null || turn.now - idleSinceMs < 2000) return;
   turn.note('does not stream from the leader');
-  if (turn.now - idleSinceMs > STARVED_MS && openLeader(turn.state) !== null)
+  const patienceMs = turn.state.rewoundFor === null ? STARVED_MS : REWOUND_STARVED_MS;
+  if (turn.now - idleSinceMs > patienceMs && openLeader(turn.state) !== null)
     beginClone(turn, 'cannot stream from the leader');
 }
 
@@ -170,79 +205,4 @@ export function followerDone(turn: Turn, mode: ModeOf<'FOLLOWER'>, answer: Answe
     turn.go({ ...mode, attached: null, settled: true });
   } else if (answer.what === 'open') turn.setServer({ open: true });
   else if (answer.what === 'orphan') orphanGone(turn, answer);
-}
-
-export function orphanGone(turn: Turn, answer: Answer): void {
-  if (answer.outcome?.type !== 'transaction') return;
-  turn.set({ ownRevision: answer.outcome.revision, resignedAtMs: turn.now });
-}
-
-export function beginClone(turn: Turn, why: string): void {
-  const source = openLeader(turn.state);
-  if (source === null) return;
-  turn.log('info', 'rejoin.clone', `clones from ${source.node}: ${why}`, { term: Number(source.term) });
-  turn.cancel('sample', 'slots');
-  turn.set({ failures: 0 });
-  turn.go({ kind: 'CLONING', from: peerOf(source), term: source.term, phase: 'stop' });
-}
-
-export function proceedCopying(turn: Turn, mode: ModeOf<'CLONING'> | ModeOf<'REWINDING'>): void {
-  const { local, view } = turn.state;
-  const moved = view?.leader?.record.term !== mode.term;
-  if (moved && !turn.idle('server')) {
-    turn.log('warn', 'rejoin.abandoned', 'the leader it copied from leads no more');
-    turn.cancel('server');
-    turn.start('kill', 'kill', 30_000, { type: 'pg-kill' });
-    return;
-  }
-  if (!turn.serverReady || !turn.idle('local')) return;
-  if (mode.phase === 'save') {
-    return turn.saveLocal('lineage', {
-      ...local,
-      lineageTerm: mode.term,
-      // A rewind that did nothing leaves the old content; a clone is all the leader's.
-      baseTerm: mode.kind === 'REWINDING' ? mode.base : NO_TERM,
-      bootstrapping: false,
-    });
-  }
-  if (moved) return turn.go({ kind: 'INIT', killed: false });
-  if (mode.phase === 'stop') {
-    turn.start('server', 'stop', STOP_TIMEOUT_MS, {
-      type: 'pg-stop',
-      mode: mode.kind === 'CLONING' ? 'immediate' : 'fast',
-    });
-    return;
-  }
-  const type = mode.kind === 'CLONING' ? 'pg-clone' : 'pg-rewind';
-  turn.start('server', 'copy', CLONE_TIMEOUT_MS, { type, from: mode.from });
-}
-
-export function copyingDone(turn: Turn, mode: ModeOf<'CLONING'> | ModeOf<'REWINDING'>, answer: Answer): void {
-  if (answer.lane === 'kill') {
-    turn.setServer({ running: false, data: null });
-    turn.go({ kind: 'INIT', killed: true });
-  } else if (answer.what === 'stop') {
-    turn.setServer({ running: false });
-    turn.go(mode.kind === 'CLONING' ? { ...mode, phase: 'clone' } : { ...mode, phase: 'rewind' });
-  } else if (answer.what === 'copy') {
-    turn.go({ ...mode, phase: 'save' });
-  } else if (answer.what === 'lineage') {
-    turn.set({ failures: 0 });
-    if (mode.kind === 'REWINDING') turn.set({ rewoundFor: mode.term });
-    turn.log('info', 'rejoin.copied', mode.kind === 'CLONING' ? 'the clone is complete' : 'the rewind is complete');
-    turn.setServer({ data: null });
-    turn.go({ kind: 'INIT', killed: true });
-  }
-}
-
-export function copyingFailed(turn: Turn, mode: ModeOf<'CLONING'> | ModeOf<'REWINDING'>, answer: Answer): void {
-  turn.backOff(answer);
-  if (answer.lane === 'kill' || answer.what === 'stop') {
-    if (turn.idle('kill')) turn.start('kill', 'kill', 30_000, { type: 'pg-kill' });
-  } else if (answer.what === 'copy') {
-    // A rewind that failed half-way is found as `unfinished`, and cloned over.
-    if (mode.kind === 'REWINDING') turn.set({ rewoundFor: mode.term });
-    turn.setServer({ data: null });
-    turn.go({ kind: 'INIT', killed: true });
-  }
 }

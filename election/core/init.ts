@@ -1,4 +1,5 @@
-import { beginClone, orphanGone } from './follow.ts';
+import { beginClone } from './copy.ts';
+import { orphanGone } from './orphan.ts';
 import type { ModeOf } from './state.ts';
 import type { Answer, Turn } from './turn.ts';
 

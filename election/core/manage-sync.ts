@@ -1,8 +1,8 @@
-import { putSync } from './elect.ts';
 import { consents, streamingByConsent } from './facts.ts';
 import type { AgentState, Lead } from './state.ts';
 import { ALONE, barrierReached, planSyncChange, sameSet, type SyncSet, wantedSync } from './sync-quorum.ts';
 import type { Answer, Turn } from './turn.ts';
+import { putSync } from './writes.ts';
 
 /** A follower that does not stream for this long is no longer waited for. */
 const PATIENCE_MS = 3000;
@@ -50,7 +50,7 @@ function wantedNow(turn: Turn, lead: Lead): SyncSet {
 }
 
 /** Nobody is called so: it fills the places of those who must not acknowledge yet. */
-const NOBODY = 'leasehold_nobody';
+export const NOBODY = 'leasehold_nobody';
 
 /**
  * What PostgreSQL is told for a durability set: those of its members whose agents have agreed to this term, and
@@ -69,6 +69,7 @@ function isApplied(turn: Turn, lead: Lead, set: SyncSet): boolean {
 function apply(turn: Turn, set: SyncSet): void {
   const { members, k } = effective(turn.state, set);
   turn.setLead({ barrier: null });
+  turn.cancel('row'); // it would wait by the older rule
   turn.start('sync', `apply:${k}:${members.join()}`, 10_000, { type: 'pg-set-synchronous', names: members, k });
 }
 
@@ -88,7 +89,7 @@ function raise(turn: Turn, target: SyncSet): void {
 
 function record(turn: Turn, lead: Lead, set: SyncSet): void {
   turn.setLead({ recording: set });
-  turn.guarded('decide', 'record', lead, [putSync(turn, lead.term, set)]);
+  turn.decide('record', lead, [putSync(turn, lead.term, set)]);
 }
 
 /** True: the answer was one of these. */

@@ -1,4 +1,4 @@
-import type { Turn } from './turn.ts';
+import type { Answer, Turn } from './turn.ts';
 
 /**
  * A leader key that names this node although it does not lead: of an earlier life of the agent, or of an acquire
@@ -17,4 +17,9 @@ export function releaseOrphan(turn: Turn): void {
     compare: [{ type: 'create-revision', key: turn.keys.leader, equals: key.createRevision }],
     then: [{ type: 'delete', key: turn.keys.leader }],
   });
+}
+
+export function orphanGone(turn: Turn, answer: Answer): void {
+  if (answer.outcome?.type !== 'transaction') return;
+  turn.set({ ownRevision: answer.outcome.revision, resignedAtMs: turn.now });
 }

@@ -1,7 +1,8 @@
 import { assertNever } from '../../common/never.ts';
 import { proceedDemoting } from './demote.ts';
 import { proceedCandidate, proceedPledged } from './elect.ts';
-import { proceedCopying, proceedFenced, proceedFollower } from './follow.ts';
+import { proceedCopying } from './copy.ts';
+import { proceedFenced, proceedFollower } from './follow.ts';
 import { proceedInit } from './init.ts';
 import { proceedHeld, proceedOpen } from './lead.ts';
 import { releaseOrphan } from './orphan.ts';

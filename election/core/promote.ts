@@ -1,13 +1,13 @@
 import type { Operation } from '../store/port.ts';
 import * as records from '../store/records.ts';
 import { beginDemotion } from './demote.ts';
-import { historyOf, putSync, routeOf } from './elect.ts';
-import { holdLease, leadLost } from './lead.ts';
+import { holdLease } from './hold-lease.ts';
 import { effective } from './manage-sync.ts';
 import { ownMember, takeSample } from './observe.ts';
 import type { ModeOf, PromotingPhase } from './state.ts';
 import { ALONE } from './sync-quorum.ts';
 import type { Answer, Turn } from './turn.ts';
+import { historyOf, putSync, routeOf } from './writes.ts';
 
 /** A promotion that takes longer than this is given up, and another node may try. */
 const PROMOTE_TIMEOUT_MS = 60_000;
@@ -57,13 +57,14 @@ function tellSynchronous(turn: Turn): void {
 function announce(turn: Turn): void {
   const { mode, config, memberLease, server } = turn.state;
   if (mode.kind !== 'PROMOTING') return;
+  if (server.sample === null) return turn.go({ ...mode, phase: 'sample' });
   const { lead } = mode;
   const then: Operation[] = [
     routeOf(turn, lead.term, { hold: true, seq: lead.routeSeq + 1, nextXid: lead.nextXid }),
     historyOf(turn, lead.term, { ...lead, promoted: true }),
   ];
   if (lead.reason === 'bootstrap') {
-    const systemId = server.sample?.systemId ?? '';
+    const systemId = server.sample.systemId;
     const system = records.encodeRecord(records.systemRecord, { systemId, initialisedBy: config.node });
     then.push({ type: 'put', key: turn.keys.system, value: system }, putSync(turn, lead.term, ALONE));
   }
@@ -72,7 +73,7 @@ function announce(turn: Turn): void {
     const value = records.encodeRecord(records.memberRecord, { ...ownMember(turn), state: 'LEADER_HELD' });
     then.push({ type: 'put', key: turn.keys.member(config.node), value, lease: memberLease.id });
   }
-  turn.guarded('decide', 'announce', lead, then);
+  turn.decide(lead.reason === 'bootstrap' ? 'announce-bootstrap' : 'announce', lead, then);
 }
 
 export function promotingDone(turn: Turn, mode: ModeOf<'PROMOTING'>, answer: Answer): void {
@@ -109,13 +110,8 @@ export function promotingDone(turn: Turn, mode: ModeOf<'PROMOTING'>, answer: Ans
     case 'promoted':
       return promoted(turn, outcome);
     case 'announce':
-      if (outcome?.type !== 'transaction') return;
-      if (!outcome.succeeded) return leadLost(turn, 'the leader key is no longer ours');
-      turn.setLead({
-        routeSeq: mode.lead.routeSeq + 1,
-        guardedAtMs: Math.max(mode.lead.guardedAtMs, outcome.sentAtMs),
-      });
-      turn.set({ ownRevision: outcome.revision });
+    case 'announce-bootstrap':
+      turn.setLead({ routeSeq: mode.lead.routeSeq + 1 });
       return held(turn);
   }
 }
@@ -134,6 +130,6 @@ function held(turn: Turn): void {
 }
 
 export function promotingFailed(turn: Turn, _mode: ModeOf<'PROMOTING'>, answer: Answer): void {
-  if (answer.what === 'announce' || answer.what === 'lineage' || answer.lane === 'sample') return turn.backOff(answer);
+  if (answer.lane === 'decide' || answer.what === 'lineage' || answer.lane === 'sample') return turn.backOff(answer);
   beginDemotion(turn, `${answer.what} failed: ${answer.failure?.message ?? ''}`, 'immediate');
 }

@@ -30,6 +30,7 @@ export interface AgentState {
   readonly memberRetryAtMs: number;
   /** The leader's lease, granted ahead of the race for it; null when none is held. */
   readonly lease: { readonly id: LeaseId; readonly sentAtMs: number } | null;
+  readonly attempt: Attempt | null;
   /** What is under way, one effect at most in each lane. */
   readonly pending: { readonly [L in Lane]?: PendingEffect };
   readonly nextId: number;
@@ -40,6 +41,10 @@ export interface AgentState {
   readonly stopping: boolean;
   /** This node gave the lease up itself at this moment: it lets others go first. */
   readonly resignedAtMs: number | null;
+  /** This process has followed or led somebody: what follows is no cold start. */
+  readonly hadLeader: boolean;
+  /** The data was copied from this term's leader, and is consistent only once it has streamed from it. */
+  readonly copiedFrom: Term | null;
   /** A rewind was done towards this term's leader: if the data still does not fit, it is cloned. */
   readonly rewoundFor: Term | null;
   readonly note: string | null;
@@ -86,6 +91,16 @@ export interface PendingEffect {
   readonly sinceMs: number;
 }
 
+/** What an acquire transaction stood on: the views that come before its answer may show its effects already. */
+export interface Attempt {
+  readonly term: Term;
+  readonly reason: Lead['reason'];
+  readonly previousLeader: string | null;
+  readonly parent: Term;
+  readonly recorded: SyncSet;
+  readonly routeSeq: number;
+}
+
 /** What a holder of the leader key knows of its hold on it. */
 export interface Lead {
   readonly term: Term;
@@ -101,6 +116,9 @@ export interface Lead {
   readonly previousLeader: string | null;
   /** The term whose content this node's copy ended with when it was elected. */
   readonly parent: Term;
+  /** Mod revisions of `route` and `sync` as this leader knows them; 0: absent. */
+  readonly routeRevision: number;
+  readonly syncRevision: number;
   readonly routeSeq: number;
   readonly nextXid: string | null;
   readonly timeline: number;
@@ -226,12 +244,15 @@ export function initialState(config: CoreConfig, local: LocalState): AgentState 
     slotsRetryAtMs: Number.NEGATIVE_INFINITY,
     memberRetryAtMs: Number.NEGATIVE_INFINITY,
     lease: null,
+    attempt: null,
     pending: {},
     nextId: 1,
     retryAtMs: Number.NEGATIVE_INFINITY,
     failures: 0,
     stopping: false,
     resignedAtMs: null,
+    hadLeader: false,
+    copiedFrom: null,
     rewoundFor: null,
     note: null,
   };

@@ -1,11 +1,11 @@
 import type { Lsn } from '../../common/lsn.ts';
-import type { Operation } from '../store/port.ts';
-import type { SwitchoverRecord } from '../store/records.ts';
+import type { Operation, StoreKey } from '../store/port.ts';
+import { decodeRecord, type SwitchoverRecord, syncRecord } from '../store/records.ts';
 import { abandonLease, beginDemotion } from './demote.ts';
-import { putSync, routeOf } from './elect.ts';
-import { holdLease, leadLost, renewalAnswered } from './lead.ts';
+import { holdLease, leadLost } from './hold-lease.ts';
 import type { Lead, ModeOf } from './state.ts';
 import type { Answer, Turn } from './turn.ts';
+import { putSync, routeOf } from './writes.ts';
 
 const DRAIN_LIMIT_MS = 5000;
 const STOP_LIMIT_MS = 3000;
@@ -27,7 +27,7 @@ export function beginSwitchover(turn: Turn, request: SwitchoverRecord): void {
   }
   if (mode.request.phase !== 'hold') return;
   const route = routeOf(turn, mode.lead.term, { hold: true, seq: mode.lead.routeSeq + 1, nextXid: mode.lead.nextXid });
-  turn.guarded('decide', 'hold', mode.lead, [route]);
+  turn.decide('hold', mode.lead, [route]);
 }
 
 /** The target, or why there is none. */
@@ -62,7 +62,7 @@ function refuse(turn: Turn, lead: Lead, why: string): void {
   // A hold whose answer was lost may be in force: a later open route ends it.
   const seq = lead.routeSeq + 2;
   turn.setLead({ routeSeq: seq });
-  turn.guarded('decide', 'refuse', lead, [
+  turn.decide('refuse', lead, [
     { type: 'delete', key: turn.keys.switchover },
     routeOf(turn, lead.term, { hold: false, seq, nextXid: lead.nextXid }),
   ]);
@@ -132,7 +132,7 @@ function verify(turn: Turn, mode: ModeOf<'DRAINING'>): void {
 
 function handOver(turn: Turn, mode: ModeOf<'DRAINING'>): void {
   const { lead, request } = mode;
-  turn.guarded('decide', 'handover', lead, [
+  turn.decide('handover', lead, [
     { type: 'delete', key: turn.keys.leader },
     { type: 'delete', key: turn.keys.switchover },
     putSync(turn, lead.term, lead.recorded, request.target),
@@ -145,11 +145,10 @@ function release(turn: Turn, mode: ModeOf<'DRAINING'>): void {
     routeOf(turn, lead.term, { hold: false, seq: lead.routeSeq + 1, nextXid: lead.nextXid }),
     { type: 'delete', key: turn.keys.switchover },
   ];
-  turn.guarded('decide', 'abort', lead, then);
+  turn.decide('abort', lead, then);
 }
 
 export function drainingDone(turn: Turn, mode: ModeOf<'DRAINING'>, answer: Answer): void {
-  if (renewalAnswered(turn, answer)) return;
   const { outcome } = answer;
   if (answer.what === 'stop') {
     turn.setServer({ running: false });
@@ -159,11 +158,11 @@ export function drainingDone(turn: Turn, mode: ModeOf<'DRAINING'>, answer: Answe
     if (!outcome.data.cleanShutdown) return beginDemotion(turn, 'PostgreSQL did not stop cleanly', 'fast');
     turn.go({ ...mode, phase: 'verify', finalLsn, untilMs: turn.now + VERIFY_LIMIT_MS });
   } else if (answer.what === 'handover' && outcome?.type === 'transaction') {
-    if (!outcome.succeeded) return leadLost(turn, 'the leader key is no longer ours');
+    if (!outcome.succeeded && !handedOverBefore(outcome.gets, mode)) {
+      return leadLost(turn, 'the leader key is no longer ours');
+    }
     handedOver(turn, mode, outcome.revision);
   } else if (answer.what === 'abort' && outcome?.type === 'transaction') {
-    if (!outcome.succeeded) return leadLost(turn, 'the leader key is no longer ours');
-    turn.set({ ownRevision: outcome.revision });
     const lead = { ...mode.lead, routeSeq: mode.lead.routeSeq + 1 };
     turn.log('info', 'route.opened', `accepts writes again, term ${lead.term}`, {
       term: Number(lead.term),
@@ -171,6 +170,17 @@ export function drainingDone(turn: Turn, mode: ModeOf<'DRAINING'>, answer: Answe
     });
     turn.go({ kind: 'LEADER_OPEN', lead, request: null });
   }
+}
+
+/** An earlier request, whose answer was lost, did it. */
+function handedOverBefore(gets: readonly (StoreKey | null)[], mode: ModeOf<'DRAINING'>): boolean {
+  const [leader, sync] = gets;
+  const record = sync ? decodeRecord(syncRecord, sync.value) : null;
+  return (
+    leader?.createRevision !== mode.lead.createRevision &&
+    record?.term === mode.lead.term &&
+    record.handover === mode.request.target
+  );
 }
 
 function handedOver(turn: Turn, mode: ModeOf<'DRAINING'>, revision: number): void {
@@ -186,7 +196,6 @@ function handedOver(turn: Turn, mode: ModeOf<'DRAINING'>, revision: number): voi
 }
 
 export function drainingFailed(turn: Turn, _mode: ModeOf<'DRAINING'>, answer: Answer): void {
-  if (renewalAnswered(turn, answer)) return;
   if (answer.what === 'stop' || answer.what === 'inspect')
     return beginDemotion(turn, `${answer.what} failed`, 'immediate');
   turn.backOff(answer);

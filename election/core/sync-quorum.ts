@@ -87,3 +87,15 @@ export function barrierReached(
 export function sorted(names: readonly string[]): string[] {
   return [...names].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
 }
+
+/**
+ * Followers and k of the new term's durability record, valid before anything is acknowledged in it. Whatever was
+ * acknowledged is on the old leader and on k of its members. Those of them that are not the new leader, at least k,
+ * are in (members + old leader − new leader): k of that set hold it, so any |set| − k + 1 of the set have a member
+ * that does. `k` = 0: only the new leader holds everything for certain.
+ */
+export function inheritedSync(old: (SyncSet & { readonly leader: string }) | undefined, node: string): SyncSet {
+  if (old === undefined || old.k === 0) return ALONE;
+  const members = sorted([...new Set([...old.members, old.leader])].filter((m) => m !== node));
+  return { members, k: old.k };
+}

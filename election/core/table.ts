@@ -1,8 +1,10 @@
 import { beginDemotion, demotingDone, demotingExit, demotingFailed } from './demote.ts';
 import { candidateDone, candidateFailed, pledgedDone, pledgedFailed } from './elect.ts';
-import { copyingDone, copyingFailed, fencedDone, fencedFailed, followerDone, stopNow } from './follow.ts';
+import { copyingDone, copyingFailed } from './copy.ts';
+import { fencedDone, fencedFailed, followerDone, stopNow } from './follow.ts';
 import { initDone, initFailed } from './init.ts';
-import { leaderDone, leaderFailed, renewalAnswered } from './lead.ts';
+import { decisionRefused, renewalAnswered } from './hold-lease.ts';
+import { leaderDone, leaderFailed } from './lead.ts';
 import { promotingDone, promotingFailed } from './promote.ts';
 import type { Mode, ModeOf } from './state.ts';
 import { drainingDone, drainingFailed } from './switchover.ts';
@@ -48,8 +50,9 @@ const crashed = (turn: Turn): void => beginDemotion(turn, 'PostgreSQL has ended'
 
 const whileLeading =
   <M extends Mode>(reaction: (turn: Turn, mode: M, answer: Answer) => void) =>
-  (turn: Turn, mode: M, answer: Answer): void => {
-    if (!renewalAnswered(turn, answer)) reaction(turn, mode, answer);
+  (turn: Turn, _mode: M, answer: Answer): void => {
+    if (renewalAnswered(turn, answer) || decisionRefused(turn, answer)) return;
+    reaction(turn, turn.state.mode as M, answer);
   };
 
 const failedQuietly = (turn: Turn, _mode: Mode, answer: Answer): void => turn.backOff(answer);
@@ -119,15 +122,15 @@ export const table: Table = {
     'postgres-exit': (turn, mode) => {
       if (mode.phase === 'drain' || mode.phase === 'abort') crashed(turn);
     },
-    'effect-done': drainingDone,
-    'effect-failed': drainingFailed,
+    'effect-done': whileLeading(drainingDone),
+    'effect-failed': whileLeading(drainingFailed),
     command: giveUp,
   },
   DEMOTING: {
     ...seen,
     'postgres-exit': demotingExit,
-    'effect-done': demotingDone,
-    'effect-failed': demotingFailed,
+    'effect-done': whileLeading(demotingDone),
+    'effect-failed': whileLeading(demotingFailed),
     command: (turn, _mode, command) => {
       if (command === 'stop') turn.set({ stopping: true });
     },

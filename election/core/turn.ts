@@ -117,6 +117,23 @@ export class Turn {
     this.transact(lane, what, timeoutMs, { compare, then });
   }
 
+  /**
+   * A decision of the leader: guarded, and only while `sync` and `route` are as it knows them, so that a request that
+   * was given up and is carried out late cannot undo a later one. If refused, the answer tells what stands.
+   */
+  decide(what: string, lead: Lead, then: readonly Operation[]): void {
+    const { leader, sync, route } = this.keys;
+    this.transact('decide', what, 1000, {
+      compare: [
+        { type: 'create-revision', key: leader, equals: lead.createRevision },
+        { type: 'mod-revision', key: sync, equals: lead.syncRevision },
+        { type: 'mod-revision', key: route, equals: lead.routeRevision },
+      ],
+      then,
+      otherwise: [leader, sync, route].map((key) => ({ type: 'get', key })),
+    });
+  }
+
   log(level: 'info' | 'warn' | 'error', event: string, message: string, fields: LogFields = {}): void {
     this.effects.push({ type: 'log', level, event, message, fields: { node: this.state.config.node, ...fields } });
   }
