@@ -44,6 +44,7 @@ function addUp(program: Command): void {
     .option('--proxy-port <port>', 'where applications connect', integer(1, 65535), 6432)
     .option('--http-port <port>', 'status page, API, metrics', integer(1, 65535), 6480)
     .option('--ephemeral', 'in a temporary folder that is removed at the end', false)
+    .option('--set <path=value>', 'a setting for its agents or proxies; may be repeated', collect, [])
     .addOption(
       new Option('--log <style>', 'the live log (default: pretty at a terminal, else json)').choices([
         'pretty',

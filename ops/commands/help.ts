@@ -3,7 +3,8 @@ export const UP_EXAMPLES = `
 Examples:
   leasehold up                                   three nodes, one proxy on 127.0.0.1:6432
   leasehold up --ephemeral --proxy-port 7432 --http-port 7480
-  leasehold up --dir /srv/pg --nodes 5 --proxies 2`;
+  leasehold up --dir /srv/pg --nodes 5 --proxies 2
+  leasehold up --set proxy.routing.consistency=strong --set cluster.syncAcks=2`;
 
 export const SETTINGS = `
 Settings come from flags, then the environment, then the file, then defaults. Every setting has a variable:

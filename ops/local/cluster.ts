@@ -16,6 +16,8 @@ export interface LocalClusterOptions {
   readonly configFiles: ReadonlyMap<string, string>;
   readonly programs: Programs;
   readonly sink: LogSink;
+  /** Further settings, `path=value`. */
+  readonly sets: readonly string[];
   /** A child that does not come up, again and again. */
   readonly onFailing: (name: string, how: string) => void;
 }
@@ -104,9 +106,9 @@ export class LocalCluster {
     const { libDir } = programs.postgres;
     this.#supervisor.start({
       name,
-      args: [cliFile, role, '--config', configFiles.get(name) ?? ''],
+      args: [cliFile, role, '--config', configFiles.get(name) ?? '', ...settingsFor(role, this.#options.sets)],
       env: {
-        ...withoutSettings(process.env),
+        ...environmentFor(role, process.env),
         LEASEHOLD_DIE_WITH_PARENT: '1',
         ...(libDir === null ? {} : { LEASEHOLD_PG_LIB: libDir }),
       },
@@ -115,11 +117,22 @@ export class LocalCluster {
   }
 }
 
-/** Settings of the caller's environment are not meant for the processes of this cluster: each has its file. */
-function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return Object.fromEntries(
-    Object.entries(env).filter(([name]) => !/^LEASEHOLD_(CLUSTER|AGENT|PROXY|SERVICE|CONFIG)/.test(name)),
-  );
+/** What `up` itself decides for each process; these variables of the caller are meant for something else. */
+const OWN_SETTINGS =
+  /^LEASEHOLD_(CONFIG|SERVICE_|CLUSTER_(NAME|ETCD|API_TOKEN)|PROXY_(ID|LISTEN|HTTP|ADVERTISE)|AGENT_(NODE|DATA_DIR|LISTEN|ADVERTISE|API|REPLICATION|BOOTSTRAP|POSTGRES_BIN))/;
+
+/** The caller's environment for an agent or a proxy: further settings reach whom they are for. Exported for its test. */
+export function environmentFor(role: 'agent' | 'proxy', env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  // Half an `agent` section would be a fault in a proxy's configuration.
+  const others = role === 'proxy' ? /^LEASEHOLD_AGENT_/ : /^LEASEHOLD_PROXY_/;
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !OWN_SETTINGS.test(name) && !others.test(name)));
+}
+
+/** `--set` flags for a process, out of those given to `up`. */
+function settingsFor(role: 'agent' | 'proxy', sets: readonly string[]): string[] {
+  return sets
+    .filter((set) => set.startsWith('cluster.') || set.startsWith(`${role}.`))
+    .flatMap((set) => ['--set', set]);
 }
 
 function names(proxies: readonly { readonly id: string }[]): string[] {

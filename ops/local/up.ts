@@ -37,6 +37,8 @@ export interface UpOptions {
   readonly proxyPort: number;
   readonly httpPort: number;
   readonly ephemeral: boolean;
+  /** Further settings for its agents and proxies, `path=value`. */
+  readonly set: readonly string[];
   /** How the live log is written; null: for people at a terminal, else JSON lines. */
   readonly log: 'pretty' | 'json' | null;
 }
@@ -59,6 +61,7 @@ export async function runUp(options: UpOptions): Promise<number> {
   const layout = openLayout(options.ephemeral ? makeEphemeral() : resolve(options.dir), osUser, report);
   const left = takeFolder(layout);
   try {
+    refuseForeignSets(options.set);
     const proxies = planProxies(options);
     await requirePorts(proxies, options);
     const nodes = planNodes(options.nodes, knownNodes(layout), layout);
@@ -106,7 +109,8 @@ async function serve(context: ServeContext): Promise<number> {
     failed.abort(new LeaseholdError('START', `${name} does not start (${how}). Its last words:${lines.join('')}`));
   };
   const configFiles = writeConfigFiles(layout, plan);
-  const cluster = new LocalCluster({ layout, plan, configFiles, programs, sink, onFailing });
+  const sets = options.set;
+  const cluster = new LocalCluster({ layout, plan, configFiles, programs, sink, sets, onFailing });
   const api = new ApiClient({ url: `http://127.0.0.1:${options.httpPort}`, token: null, timeoutMs: 2000 });
   let exitCode = 0;
   try {
@@ -147,6 +151,15 @@ async function start(context: ServeContext, cluster: LocalCluster, api: ApiClien
 
 function print(line: string): void {
   process.stdout.write(`${line}\n`);
+}
+
+/** Faults in the values themselves are told by the process that reads them. */
+function refuseForeignSets(sets: readonly string[]): void {
+  for (const set of sets) {
+    if (!/^(cluster|agent|proxy)\.[^=]+=/.test(set)) {
+      throw new LeaseholdError('USAGE', `--set ${set}: must be cluster.…=…, agent.…=… or proxy.…=…`);
+    }
+  }
 }
 
 function planProxies(options: UpOptions): { id: string; port: number; httpPort: number }[] {

@@ -1,23 +1,29 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { after, test } from 'node:test';
+import { after, afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { freePorts } from '../support/ports.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const folder = mkdtempSync(join(tmpdir(), 'leasehold-ops-'));
+chmodSync(folder, 0o755); // PostgreSQL's own user must get in
 const dir = join(folder, 'cluster');
 const [port, httpPort] = (await freePorts(2)) as [number, number];
 const dsn = `postgres://app:app@127.0.0.1:${port}/app`;
 const running = new Set<ChildProcess>();
 
+// A test that failed must not fail the next one.
+afterEach(async () => {
+  for (const child of running) child.kill('SIGTERM');
+  await Promise.all([...running].map(stopped));
+});
+
 after(async () => {
-  for (const child of running) child.kill('SIGKILL');
   await untilNothingRuns(20_000);
   rmSync(folder, { recursive: true, force: true });
 });
