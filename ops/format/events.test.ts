@@ -24,6 +24,12 @@ test('a log record becomes time, component, message and what else it says', () =
   );
 });
 
+test('a field that the message repeats is not shown again', () => {
+  const event = parseEvent(JSON.stringify({ level: 30, component: 'n', reason: 'disk full', msg: 'stops: disk full' }));
+  assert.ok(event !== null);
+  assert.match(formatEvent(event, { color: false }), /stops: disk full$/);
+});
+
 test('an error in a record is shown by its message and code, without the stack', () => {
   const event = parseEvent(
     JSON.stringify({ level: 50, component: 'proxy1', msg: 'x', err: { message: 'no', code: 'E1', stack: 'long' } }),

@@ -50,6 +50,8 @@ export function formatEvent(event: LogEvent, options: FormatOptions): string {
   const paint = painter(options.color);
   const shade = event.level >= LEVEL_ERROR ? 'red' : event.level >= LEVEL_WARN ? 'yellow' : 'plain';
   const details = Object.entries(event.fields)
+    // Said already, in words.
+    .filter(([, value]) => !(typeof value === 'string' && value.length > 3 && event.message.includes(value)))
     .map(([name, value]) => formatField(name, value))
     .filter((text) => text !== '')
     .join(' ');
