@@ -14,25 +14,27 @@ export function proceedHeld(turn: Turn): void {
   const { mode, config, server } = turn.state;
   if (mode.kind !== 'LEADER_HELD') return;
   if (turn.now < turn.state.retryAtMs) return;
-  if (mode.phase === 'row') {
-    const { applied } = mode.lead;
-    if (applied === null || applied.members.includes(NOBODY)) {
-      return turn.note(`waits for ${mode.lead.recorded.k} of ${mode.lead.recorded.members.join(', ')} to follow`);
-    }
-    if (applied.k > 0) turn.note(`waits for ${applied.k} of ${applied.members.join(', ')} to confirm`);
-    if (turn.idle('row', 'sync'))
-      turn.start('row', 'row', ROW_TIMEOUT_MS, { type: 'pg-write-term-row', term: mode.lead.term });
-    return;
+  if (mode.phase === 'row') return confirm(turn, mode.lead);
+  const durable = config.withoutFollower === 'go-on' || mode.lead.recorded.k >= config.syncAcks;
+  if (!durable) {
+    keepRewindable(turn, mode.lead);
+    return turn.note('waits for synchronous followers before it accepts writes (withoutFollower: hold)');
   }
-  if (mode.phase === 'open') {
-    if (server.open) return turn.go({ ...mode, phase: 'route' });
-    if (turn.idle('server', 'kill')) turn.start('server', 'open', 10_000, { type: 'pg-open', open: true });
-    return;
+  if (mode.phase === 'route') {
+    if (turn.idle('decide')) openRoute(turn, mode.lead);
+  } else if (server.open) turn.go({ ...mode, phase: 'route' });
+  else if (turn.idle('server', 'kill')) turn.start('server', 'open', 10_000, { type: 'pg-open', open: true });
+}
+
+/** A quorum of followers that have agreed to this term confirms everything up to its first row. */
+function confirm(turn: Turn, lead: Lead): void {
+  const { applied, recorded } = lead;
+  if (applied === null || applied.members.includes(NOBODY)) {
+    return turn.note(`waits for ${recorded.k} of ${recorded.members.join(', ')} to follow`);
   }
-  const durable = config.withoutFollower === 'go-on' || mode.lead.recorded.k > 0;
-  if (!durable) keepRewindable(turn, mode.lead);
-  if (!durable) return turn.note('waits for a synchronous follower (withoutFollower: hold)');
-  if (turn.idle('decide')) openRoute(turn, mode.lead);
+  if (applied.k > 0) turn.note(`waits for ${applied.k} of ${applied.members.join(', ')} to confirm`);
+  if (!turn.idle('row', 'sync')) return;
+  turn.start('row', 'row', ROW_TIMEOUT_MS, { type: 'pg-write-term-row', term: lead.term });
 }
 
 export function openRoute(turn: Turn, lead: Lead): void {

@@ -35,7 +35,7 @@ export function manageSync(turn: Turn): void {
 }
 
 function wantedNow(turn: Turn, lead: Lead): SyncSet {
-  const { view, config } = turn.state;
+  const { view, config, mode } = turn.state;
   const streaming = new Set(streamingByConsent(turn.state).map((s) => s.node));
   const names = new Set([...lead.recorded.members, ...streaming]);
   const facts = [...names]
@@ -46,7 +46,9 @@ function wantedNow(turn: Turn, lead: Lead): SyncSet {
       streaming: streaming.has(node),
       missingForMs: turn.now - (lead.missingSinceMs.get(node) ?? turn.now),
     }));
-  return wantedSync(lead.recorded, facts, { ...config, patienceMs: PATIENCE_MS });
+  // As long as no write is accepted, a record that says `alone` costs nothing, and lets the others copy from here.
+  const withoutFollower = mode.kind === 'LEADER_HELD' ? 'go-on' : config.withoutFollower;
+  return wantedSync(lead.recorded, facts, { syncAcks: config.syncAcks, withoutFollower, patienceMs: PATIENCE_MS });
 }
 
 /** Nobody is called so: it fills the places of those who must not acknowledge yet. */
