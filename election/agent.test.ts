@@ -26,8 +26,10 @@ const core: CoreConfig = {
   noFailover: false,
 };
 
+let inputsSeen = 0;
 const agents: Agent[] = [];
 afterEach(() => {
+  inputsSeen = 0;
   for (const agent of agents.splice(0)) agent.abandon();
 });
 
@@ -201,6 +203,28 @@ describe('the agent', () => {
     const { answers } = start(script, { postgres });
     await until(() => answers().length > 0);
     assert.deepEqual(events, ['promote ended', 'stop']);
+  });
+
+  test('what fails at once and is tried again at once does not stop time', async () => {
+    let id = 1;
+    const again = (): Effect => ({ type: 'keep-alive', id: id++, timeoutMs: 350, lease: 'l' as never });
+    const keepAlive = async () => Promise.reject(new StoreError('not-applied', 'no connection'));
+    const { inputs } = start((input) => (input.type === 'effect-failed' || inputsSeen++ === 0 ? [again()] : []), {
+      store: { keepAlive },
+    });
+    await sleep(300);
+    assert.ok(inputs.filter((input) => input.type === 'tick').length >= 5);
+    assert.ok(id < 30, `${id} attempts in 300 ms`);
+  });
+
+  test('what ends at once and is done again at once does not stop time', async () => {
+    let id = 1;
+    const again = (): Effect => ({ type: 'pg-sample', id: id++, timeoutMs: 350 });
+    const { inputs } = start((input) => (input.type === 'effect-done' || inputsSeen++ === 0 ? [again()] : []), {
+      postgres: { sample: async () => null },
+    });
+    await sleep(200);
+    assert.ok(inputs.filter((input) => input.type === 'tick').length >= 3);
   });
 
   test('the watchdog and the log get what the core says', () => {

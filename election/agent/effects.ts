@@ -19,7 +19,7 @@ export interface EffectParts {
   readonly postgres: PostgresServer;
   readonly clock: Clock;
   readonly saveLocal: (local: LocalState) => Promise<void>;
-  /** Called once for each effect that was not cancelled, never before `start` has returned. */
+  /** Called once for each effect that was not cancelled, in a turn of the event loop of its own. */
   readonly onAnswer: (answer: Answer) => void;
 }
 
@@ -28,6 +28,11 @@ const NONE: Outcome = { type: 'none' };
 const STORE_GRACE_MS = 200;
 /** What an aborted operation on the server gets to end before the core is told that it failed. */
 const WIND_DOWN_MS = 2000;
+/**
+ * What fails at once (no connection to etcd) may be tried again at once. No answer comes without a turn of the event
+ * loop, and none of a failure sooner than this: else timers, signals and PostgreSQL's exit would never be heard again.
+ */
+const QUICKEST_FAILURE_MS = 20;
 
 /**
  * Carries effects out on the real parts. How many run at once is bounded by the core, which starts one in each of
@@ -50,11 +55,17 @@ export class EffectRunner {
     const controller = new AbortController();
     const { signal } = controller;
     this.#running.set(id, controller);
-    const answer = (what: Answer) => {
-      clearTimeout(timer);
+    const startedMs = performance.now();
+    const give = (what: Answer) => {
       if (this.#running.get(id) !== controller) return; // cancelled, or answered already
       this.#running.delete(id);
       this.#parts.onAnswer(what);
+    };
+    const answer = (what: Answer) => {
+      clearTimeout(timer);
+      const elapsedMs = performance.now() - startedMs;
+      if (what.type === 'effect-done' || elapsedMs >= QUICKEST_FAILURE_MS) setImmediate(give, what);
+      else setTimeout(give, QUICKEST_FAILURE_MS - elapsedMs, what);
     };
     const fail = (error: unknown) => answer({ type: 'effect-failed', id, failure: toFailure(error, signal) });
     const limitMs = isStoreEffect(effect) ? timeoutMs + STORE_GRACE_MS : timeoutMs;
