@@ -153,9 +153,8 @@ export async function writeTermRow(
   signal: AbortSignal,
 ): Promise<void> {
   await using connection = await context.connect(signal);
-  const rule = context.rule;
   const options = { timeoutMs: 2 ** 31 - 1, signal };
-  const level = rule.k === 0 ? 'local' : 'on';
+  const level = context.rule.k === 0 ? 'local' : 'on';
   await connection.query(
     `BEGIN; SET LOCAL synchronous_commit = ${level};
      INSERT INTO leasehold.term (term, node) VALUES (${term}, ${quoteLiteral(node)})
@@ -163,16 +162,18 @@ export async function writeTermRow(
     [],
     options,
   );
-  if (rule.k === 0) return;
   const { lsn } = await connection.one<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn', [], options);
   for (;;) {
+    // The rule may have changed while the commit waited: it was acknowledged under the one in force now.
+    const { names, k } = context.rule;
+    if (k === 0) return;
     const { holders } = await connection.one<{ holders: string }>(
       `SELECT count(DISTINCT application_name) AS holders FROM pg_stat_replication
        WHERE application_name = ANY($1) AND flush_lsn >= $2::pg_lsn`,
-      [rule.names, lsn],
+      [names, lsn],
       { timeoutMs: QUERY_MS, signal },
     );
-    if (Number(holders) >= rule.k) return;
+    if (Number(holders) >= k) return;
     context.requirePostmaster();
     await sleep(POLL_MS, undefined, { signal });
   }

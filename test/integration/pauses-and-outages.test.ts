@@ -3,7 +3,7 @@ import { readlinkSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type LocalCluster, startLocalCluster } from '../support/local-cluster.ts';
-import { childrenOf, commandLine } from '../support/processes.ts';
+import { childrenOf, commandLine, isRunning } from '../support/processes.ts';
 import { startProbe } from '../support/write-probe.ts';
 
 const TTL_MS = 3000;
@@ -24,7 +24,7 @@ test('an agent paused for three lease times: its PostgreSQL is dead before the d
   process.kill(old.agentPid, 'SIGSTOP');
   try {
     const postgresPid = old.postgresPid;
-    await cluster.until('PostgreSQL of the paused agent is dead', () => !isAlive(postgresPid), TTL_MS);
+    await cluster.until('PostgreSQL of the paused agent is dead', () => !isRunning(postgresPid), TTL_MS);
     const deadAfterMs = performance.now() - pausedAtMs;
     assert.ok(deadAfterMs < TTL_MS, `PostgreSQL lived on for ${deadAfterMs.toFixed(0)} ms`);
     await cluster.until('another node leads', async () => (await cluster.leader()).node !== old.node);
@@ -104,14 +104,5 @@ function executable(pid: number): string {
     return readlinkSync(`/proc/${pid}/exe`);
   } catch {
     return '';
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
   }
 }

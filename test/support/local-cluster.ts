@@ -24,6 +24,8 @@ export interface NodeStatus {
 export interface Status {
   readonly cluster: string;
   readonly term: number;
+  /** Whether the proxy that answers lets writes pass now. */
+  readonly writable: boolean;
   readonly leader: { readonly node: string; readonly address: string } | null;
   readonly route: { readonly term: number; readonly hold: boolean; readonly seq: number } | null;
   readonly nodes: readonly NodeStatus[];

@@ -18,3 +18,13 @@ export function commandLine(pid: number): string {
     return '';
   }
 }
+
+/** False for a zombie too: it runs no more, though its parent has not looked yet. */
+export function isRunning(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
+  } catch {
+    return false;
+  }
+}
