@@ -13,10 +13,12 @@ export type History = readonly HistoryRecord[];
  * The claim of a copy whose WAL ends on `timeline`. It claims the term that it agreed to follow (or led) only once
  * it stands on the timeline that this term's leader announced: then it holds everything up to the fork. Before, it
  * claims what it claimed when it agreed. A claim may be too low for what was never acknowledged here, never too high.
+ * A later timeline than the announced one is possible: a leader that is elected again is still the source that an
+ * agent without a view of it has set; the content agreed to lies below it.
  */
 export function lineageOf(history: History, local: LocalState, timeline: number): Term {
   const followed = find(history, local.lineageTerm);
-  return followed?.promoted === true && followed.timeline === timeline ? local.lineageTerm : local.baseTerm;
+  return followed?.promoted === true && timeline >= followed.timeline ? local.lineageTerm : local.baseTerm;
 }
 
 /** Whether `ancestor` is on the path from the root to `term`. */
