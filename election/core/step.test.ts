@@ -57,7 +57,10 @@ test('E1: every write of a leader to what it leads compares the create revision 
     const led = then.some((o) => o.key === sync || o.key === route || o.key === key || o.key.includes('history/'));
     if (!led) continue;
     const guard = compare.find((c) => c.key === key);
-    assert.ok(guard?.type === 'create-revision' && guard.equals > 0, `${then.map((o) => o.key.slice(prefix.length))}`);
+    assert.ok(
+      guard?.type === 'create-revision' && guard.equals > 0,
+      then.map((o) => o.key.slice(prefix.length)).join(', '),
+    );
   }
 });
 

@@ -165,7 +165,7 @@ test('E5: the durability record that a new leader begins with finds everything i
           for (const pledged of subsets(next.members).filter((p) => needed !== null && p.length >= needed)) {
             assert.ok(
               pledged.some((n) => holders.has(n)),
-              `${k} of ${members}: ${acknowledged} acknowledged, ${winner} won, ${pledged} elect without it`,
+              `${show({ members, k })}: ${acknowledged.join()} acknowledged, ${winner} won, ${pledged.join()} elect without it`,
             );
           }
         }

@@ -131,7 +131,15 @@ export class CoreDriver {
       case 'pg-initialise':
         this.#data = true;
         return { type: 'none' };
-      default:
+      case 'pg-checkpoint':
+      case 'pg-clone':
+      case 'pg-ensure-slots':
+      case 'pg-follow':
+      case 'pg-open':
+      case 'pg-rewind':
+      case 'pg-set-synchronous':
+      case 'pg-write-term-row':
+      case 'save-local':
         return { type: 'none' };
     }
   }
