@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runSeed } from './world.ts';
 
-const FIXED_SEEDS = 25;
+const FIXED_SEEDS = 20;
 const FRESH_SEEDS = 10;
 
 function holds(seed: number): void {
@@ -17,6 +17,22 @@ function holds(seed: number): void {
 test('I1, I2, I4, I5, I6, I10 hold through faults, on the fixed seeds', () => {
   for (let seed = 1; seed <= FIXED_SEEDS; seed++) holds(seed);
 });
+
+// Seeds that once broke something. The course of a seed changes with the program; the planted bugs of mutants.ts do not.
+const REGRESSIONS = [
+  {
+    seed: 69,
+    was: 'a copy of a greater timeline number won against one of a later term, and acknowledged writes were lost',
+  },
+  { seed: 92, was: 'two leaders made timelines of the same number, and a follower streamed over the foreign one' },
+  { seed: 82, was: 'the system record was written without a system identifier' },
+  { seed: 1098, was: 'with `hold`, a leader waited for followers that waited for an open leader to copy from' },
+  { seed: 39, was: 'with `hold`, the first leader never opened' },
+];
+
+for (const { seed, was } of REGRESSIONS) {
+  test(`seed ${seed} holds, in which once ${was}`, () => holds(seed));
+}
 
 test('I1, I2, I4, I5, I6, I10 hold through faults, on fresh seeds', (t) => {
   const start = 1_000_000 + Math.floor(Math.random() * 1_000_000_000);

@@ -70,7 +70,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a pledge is made while WAL still comes in',
-    seeds: 60,
+    seeds: 150,
     breaks: ['I2', 'S8'],
     planted: { step: stillReceiving },
   },
@@ -137,7 +137,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a started server says how far it has replayed, not how far its WAL goes',
     breaks: ['I2'],
-    seeds: 60,
+    seeds: 150,
     planted: { slowRecoveryMs: 2000 },
   },
 ];
