@@ -1,11 +1,13 @@
+import { enableCompileCache } from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_API, DEFAULT_DSN } from './commands/context.ts';
 import { EXIT, explain } from './commands/errors.ts';
 import { SETTINGS, TOPICS, UP_EXAMPLES } from './commands/help.ts';
-import { packageVersion } from './paths.ts';
+import { compileCacheFolder, packageVersion } from './paths.ts';
 
 // The command line of Leasehold. Every command is a module of its own, loaded when it is called: an agent has no use
 // for the code of a drill.
+enableCompileCache(compileCacheFolder(process.env)); // a folder that cannot be written to is no error
 await main(process.argv);
 
 async function main(argv: readonly string[]): Promise<void> {

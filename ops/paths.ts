@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -14,6 +15,19 @@ export const packageRoot = existsSync(join(here, '..', 'package.json')) ? dirnam
 
 export const cliFile = join(here, `cli.${extension}`);
 export const leashFile = join(here, 'local', `leash-main.${extension}`);
+
+/** `.cache` of a checkout, `~/.cache/leasehold` of an installed package; LEASEHOLD_CACHE names another. */
+export function cacheFolder(env: NodeJS.ProcessEnv): string {
+  const named = env['LEASEHOLD_CACHE'];
+  if (named !== undefined && named !== '') return named;
+  if (isCheckout) return join(packageRoot, '.cache');
+  return join(env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'leasehold');
+}
+
+/** For Node's compile cache: with it a process starts in half the time and with less memory. */
+export function compileCacheFolder(env: NodeJS.ProcessEnv): string {
+  return join(cacheFolder(env), 'compiled');
+}
 
 export function packageVersion(): string {
   return (JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string }).version;

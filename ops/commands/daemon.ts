@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { type ConfigPart, loadConfig } from '../../common/config/load.ts';
 import type { LeaseholdConfig } from '../../common/config/schema.ts';
 import { createLogger, type Logger } from '../../common/logger.ts';
@@ -7,6 +8,8 @@ export interface DaemonOptions {
   readonly set?: readonly string[];
 }
 
+/** When everything that a start needs has been loaded. */
+const FLUSH_AFTER_MS = 5000;
 /** A process that outlives its orderly stop by this much is ended: its watchdog, or its peers, do the rest. */
 const STOP_LIMIT_MS = 25_000;
 /** Below `leasehold up`, whose death we noticed: nobody waits for an orderly end, and nothing may stay behind. */
@@ -46,6 +49,8 @@ export async function runDaemon(
     process.on('disconnect', () => stop(ORPHAN_LIMIT_MS, 'the parent process is gone'));
     process.channel.unref();
   }
+  // Written at an orderly exit otherwise, which a process like this one may not come to.
+  setTimeout(() => flushCompileCache(), FLUSH_AFTER_MS).unref();
   await run(config, logger, controller.signal);
   // Whatever timer or socket is still open belongs to nobody now.
   process.exit(0);

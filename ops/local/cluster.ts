@@ -2,7 +2,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LeaseholdError } from '../../common/errors.ts';
-import { cliFile, leashFile } from '../paths.ts';
+import { cliFile, compileCacheFolder, leashFile } from '../paths.ts';
 import type { Programs } from '../setup/prepare.ts';
 import { etcdArguments, type LocalClusterPlan } from './config-files.ts';
 import { type Layout, noteChildren } from './layout.ts';
@@ -110,6 +110,8 @@ export class LocalCluster {
       env: {
         ...environmentFor(role, process.env),
         LEASEHOLD_DIE_WITH_PARENT: '1',
+        // For its watchdog too, which is no command of ours.
+        NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? compileCacheFolder(process.env),
         ...(libDir === null ? {} : { LEASEHOLD_PG_LIB: libDir }),
       },
       onLine: (line) => sink.line(name, line),

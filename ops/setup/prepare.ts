@@ -1,8 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { LeaseholdError } from '../../common/errors.ts';
-import { isCheckout, packageRoot } from '../paths.ts';
+import { cacheFolder } from '../paths.ts';
 import { hasDebianTools, libraryPathOf, treeOf, unpackFromDebian } from './debian.ts';
 import { type EtcdInstall, findEtcd, findPostgres, MIN_POSTGRES, type PostgresInstall, usualFolders } from './find.ts';
 import { isReachable, type OsUser } from './os-user.ts';
@@ -35,7 +34,7 @@ export async function preparePrograms(options: PrepareOptions): Promise<Programs
   if (postgres !== null && etcd !== null) return { postgres, etcd };
 
   refuseNamed(system, { postgres, etcd }, problems);
-  const cache = cacheFolder(options);
+  const cache = programsFolder(options);
   const major = options.major ?? null;
   postgres ??= await cachedPostgres(cache, major);
   etcd ??= await cachedEtcd(cache);
@@ -134,12 +133,9 @@ function cachedEtcd(cache: string): Promise<EtcdInstall | null> {
   return findEtcd({ PATH: '' }, programs);
 }
 
-/** `.cache` of a checkout, `~/.cache/leasehold` of an installed package; where PostgreSQL's user cannot read those, the system's. */
-function cacheFolder(options: PrepareOptions): string {
-  const named = options.env['LEASEHOLD_CACHE'];
-  if (named !== undefined && named !== '') return named;
-  const own = isCheckout
-    ? join(packageRoot, '.cache')
-    : join(options.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'leasehold');
-  return options.osUser === null || isReachable(own, options.osUser) ? own : '/var/cache/leasehold';
+/** The cache; where PostgreSQL's own user cannot read that, a folder of the system's. */
+function programsFolder(options: PrepareOptions): string {
+  const own = cacheFolder(options.env);
+  const isNamed = (options.env['LEASEHOLD_CACHE'] ?? '') !== '';
+  return isNamed || options.osUser === null || isReachable(own, options.osUser) ? own : '/var/cache/leasehold';
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -129,7 +129,9 @@ test('up is ready, serves, and leaves nothing behind when it is asked to stop; t
 
   const again = await up();
   t.diagnostic(`warm start: ready in ${Math.round(again.readyMs)} ms`);
-  assert.ok(again.readyMs < 15_000, `a warm start took ${again.readyMs} ms`);
+  // Where others use the processors too, its share of them is smaller.
+  const share = Math.max(1, (loadavg()[0] ?? 0) / availableParallelism());
+  assert.ok(again.readyMs < 15_000 * share, `a warm start took ${again.readyMs} ms`);
   assert.deepEqual(await query('SELECT count(*)::int AS n FROM kept'), [{ n: 2 }]);
   again.child.kill('SIGINT');
   assert.equal(await stopped(again.child), 0, again.output());
@@ -150,7 +152,7 @@ test('the commands work on a running cluster, and nothing outlives an up that wa
     ['node1', 'node2', 'node3'],
   );
   assert.match(cli('status').stdout, /writes are open/);
-  assert.match(cli('monitor', '--count', '2', '--interval', '100').stdout, /(term=\d+ leader=node\d open .*\n){2}/);
+  assert.match(cli('monitor', '--count', '2', '--interval', '100').stdout, /(.* term=\d+ leader=node\d open .*\n){2}/);
 
   const second = launch('up', '--dir', dir);
   assert.equal(await stopped(second.child), 1);
