@@ -107,6 +107,9 @@ describe('freshness', () => {
     assert.deepEqual([silent.usable, silent.freshAsOfMs], [false, 100]);
     const lost = recordLoss(state, 'b', 'gone');
     assert.equal(seen(lost, 'b').freshAsOfMs, Number.NEGATIVE_INFINITY);
+    assert.equal(seen(state, 'b').runningSinceMs, 110);
+    assert.equal(seen(lost, 'b').runningSinceMs, Number.POSITIVE_INFINITY);
+    assert.equal(seen(recordSample(lost, 'b', follows(200, 900)), 'b').runningSinceMs, 200);
     // Back from a crash, behind what it showed before.
     assert.equal(seen(recordSample(lost, 'b', follows(200, 900)), 'b').freshAsOfMs, Number.NEGATIVE_INFINITY);
   });

@@ -38,6 +38,8 @@ export interface NodeState {
   /** The timeline that this follower was last seen on over this connection. */
   readonly timeline: number | null;
   readonly freshAsOfMs: number;
+  /** When the connection's first answered request was sent: since then the server has run without a break. */
+  readonly runningSinceMs: number;
   /** Set while it does not answer. */
   readonly failure: string | null;
 }
@@ -105,7 +107,13 @@ export function recordSample(state: FreshnessState, node: string, sample: ProbeS
   if (node === state.targets.leader) return recordLeader(state, node, sample);
   const old = state.nodes.get(node);
   const timeline = sample.inRecovery ? (sample.timeline ?? old?.timeline ?? sample.restartTimeline) : null;
-  const next = { sample, timeline, freshAsOfMs: old?.freshAsOfMs ?? NEVER, failure: null };
+  const next = {
+    sample,
+    timeline,
+    freshAsOfMs: old?.freshAsOfMs ?? NEVER,
+    runningSinceMs: runningSince(old, sample),
+    failure: null,
+  };
   return withNode(state, node, freshened(next, state));
 }
 
@@ -136,10 +144,26 @@ export function snapshotOf(state: FreshnessState, takenAtMs: number): FreshnessS
 }
 
 const NEVER = Number.NEGATIVE_INFINITY;
-const UNKNOWN_NODE: NodeState = { sample: null, timeline: null, freshAsOfMs: NEVER, failure: null };
+const UNKNOWN_NODE: NodeState = {
+  sample: null,
+  timeline: null,
+  freshAsOfMs: NEVER,
+  runningSinceMs: Number.POSITIVE_INFINITY,
+  failure: null,
+};
+
+function runningSince(old: NodeState | undefined, sample: ProbeSample): number {
+  return Math.min(old?.runningSinceMs ?? Number.POSITIVE_INFINITY, sample.sentAtMs);
+}
 
 function recordLeader(state: FreshnessState, node: string, sample: ProbeSample): FreshnessState {
-  const known = withNode(state, node, { sample, timeline: sample.timeline, freshAsOfMs: NEVER, failure: null });
+  const known = withNode(state, node, {
+    sample,
+    timeline: sample.timeline,
+    freshAsOfMs: NEVER,
+    runningSinceMs: runningSince(state.nodes.get(node), sample),
+    failure: null,
+  });
   if (sample.inRecovery || sample.timeline === null) return known;
   // Within a term neither changes, from term to term the timeline grows. Should anything else happen, nothing that was
   // known of the followers holds any more.
@@ -204,6 +228,7 @@ function describe(state: FreshnessState, name: string, node: NodeState, term: Te
   return {
     role: leads ? 'leader' : !isLeader && sample?.inRecovery === true ? 'follower' : 'unknown',
     freshAsOfMs: leads ? Number.POSITIVE_INFINITY : node.freshAsOfMs,
+    runningSinceMs: node.runningSinceMs,
     usable: problem === null,
     streaming: sample?.streaming ?? false,
     timeline: (leads ? state.timeline : node.timeline) ?? 0,

@@ -27,6 +27,11 @@ export interface NodeFreshness {
    * For the leader of the term: +Infinity.
    */
   readonly freshAsOfMs: number;
+  /**
+   * Since this moment the server is known to have run without a break, so that what it showed then it still shows.
+   * (After a crash it may come back at an earlier position.) +Infinity: not known to run.
+   */
+  readonly runningSinceMs: number;
   /** Reachable, in recovery, on the leader's timeline, system id right. Only such a follower may serve reads. */
   readonly usable: boolean;
   readonly streaming: boolean;

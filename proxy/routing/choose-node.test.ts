@@ -12,6 +12,7 @@ function node(name: string, freshAsOfMs: number, overrides: Partial<NodeFreshnes
     port: 5432,
     role: 'follower',
     freshAsOfMs,
+    runningSinceMs: 0,
     usable: true,
     streaming: true,
     timeline: 1,
@@ -57,6 +58,18 @@ const leader = { kind: 'leader' };
 const cases: [string, FreshnessSnapshot, Partial<FollowerRequest>, object][] = [
   ['a fresh follower serves', snapshot(node('a', 1900)), {}, follower('a')],
   ['without followers the leader serves', snapshot(), {}, leader],
+  [
+    'a session stays with its follower, however much it lags behind what was read',
+    snapshot(node('a', 1500)),
+    { floor: { committedAtMs: NEVER, lastReadAtMs: 1900, lastNode: 'a' } },
+    follower('a'),
+  ],
+  [
+    'a follower that was started anew since the session’s last read counts as another one',
+    snapshot(node('a', 1500, { runningSinceMs: 1950 })),
+    { floor: { committedAtMs: NEVER, lastReadAtMs: 1900, lastNode: 'a' } },
+    wait,
+  ],
   ['an unusable follower is as good as none', snapshot(node('a', 1900, { usable: false })), {}, leader],
   ['the leader itself is never chosen as a follower', snapshot(node('a', 1900, { role: 'leader' })), {}, leader],
   ['a node of unknown role is not chosen', snapshot(node('a', 1900, { role: 'unknown' })), {}, leader],

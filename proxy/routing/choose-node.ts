@@ -11,8 +11,7 @@ export type ConsistencyLevel = 'eventual' | 'session' | 'database' | 'strong';
  * `lastReadAtMs`: taken when the last byte of the last read's answer had arrived from the server, never earlier: a
  * server shows what it had replayed when the read began, and it may have replayed more than any sample knew.
  * Reads on the leader count too.
- * `lastNode`: the node of that read; null when its connection was lost since, because a standby that crashed may
- * come back at an earlier position than the one it showed.
+ * `lastNode`: the node of that read; null when it is known that it was lost since.
  */
 export interface ConsistencyFloor {
   readonly committedAtMs: number;
@@ -75,7 +74,9 @@ function isFreshEnough(node: NodeFreshness, snapshot: FreshnessSnapshot, request
   if (request.level === 'eventual') return true;
   const floor = request.floor;
   if (!(freshAsOfMs >= floor.committedAtMs)) return false;
-  if (node.node !== floor.lastNode && !(freshAsOfMs >= floor.lastReadAtMs)) return false;
+  // What this session read, its follower still shows, as long as it has not been started anew since.
+  const isSame = node.node === floor.lastNode && node.runningSinceMs <= floor.lastReadAtMs;
+  if (!isSame && !(freshAsOfMs >= floor.lastReadAtMs)) return false;
   return request.level !== 'database' || freshAsOfMs >= request.databaseFloorMs;
 }
 

@@ -42,6 +42,7 @@ export function exampleStatus(changes: Partial<ProxyStatus> = {}): ProxyStatus {
           freshness('node3', 5003, {
             usable: false,
             freshAsOfMs: -Infinity,
+            runningSinceMs: Infinity,
             lagBytes: null,
             timeline: 0,
             problem: 'connection refused',
@@ -130,6 +131,7 @@ function freshness(node: string, port: number, changes: Partial<NodeFreshness>):
     ...address(port),
     role: 'follower',
     freshAsOfMs: 0,
+    runningSinceMs: 0,
     usable: true,
     streaming: true,
     timeline: 3,
