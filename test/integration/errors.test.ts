@@ -7,6 +7,7 @@ import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import type pg from 'pg';
 import { type LocalCluster, startLocalCluster } from '../support/local-cluster.ts';
+import { isRunning } from '../support/processes.ts';
 
 /** What people meet when something is wrong: each error says what happened and what to do. */
 const CLI = resolve(import.meta.dirname, '../../ops/cli.ts');
@@ -59,9 +60,10 @@ test('a hold past its deadline is 57P03, says since when and why, and the sessio
   await client.query('CREATE TABLE held(id int)');
   // Without agents nobody takes over.
   const agents = (await cluster.status()).nodes.map((node) => node.agentPid as number);
+  const leaderPid = (await cluster.leader()).postgresPid as number;
   for (const pid of agents) process.kill(pid, 'SIGSTOP');
   try {
-    await cluster.until('the lease is over', async () => !(await cluster.status()).writable, 15_000);
+    await cluster.until('the watchdog has ended the leader', () => !isRunning(leaderPid), 15_000);
     const startedMs = performance.now();
     const error = await refusal(client.query('INSERT INTO held VALUES (1)'));
     const waitedMs = performance.now() - startedMs;

@@ -45,12 +45,8 @@ test('agent and PostgreSQL of the leader killed together: writes resume within T
 
 test('a planned switchover: no failed transaction at all', async () => {
   const { stallMs, result } = await loseLeaderUnderLoad(async () => {
-    const response = await fetch(`http://127.0.0.1:${cluster.httpPort}/switchover`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: '{}',
-    });
-    assert.ok(response.ok, `${response.status} ${await response.text()}`);
+    const { status, output } = await cluster.cli('switchover');
+    assert.equal(status, 0, output);
   });
   assert.equal(result.code, 0, result.output);
   assert.equal(result.failed, 0);

@@ -48,6 +48,8 @@ export interface LocalCluster {
   connect(options?: pg.ClientConfig): Promise<pg.Client>;
   /** One query on a connection of its own. */
   query(sql: string, options?: pg.ClientConfig): Promise<Record<string, unknown>[]>;
+  /** A command of the command line, asked of this cluster's proxy. */
+  cli(...args: string[]): Promise<{ readonly status: number | null; readonly output: string }>;
   until(what: string, condition: () => Promise<boolean> | boolean, boundMs?: number): Promise<void>;
   /** A leader with an open route, and all other nodes following it on its timeline. */
   untilInStep(boundMs?: number): Promise<void>;
@@ -138,6 +140,17 @@ class Cluster implements LocalCluster {
     } finally {
       await client.end();
     }
+  }
+
+  cli(...args: string[]): Promise<{ status: number | null; output: string }> {
+    const api = ['--api', `http://127.0.0.1:${this.httpPort}`];
+    const child = spawn(process.execPath, [join(ROOT, 'ops/cli.ts'), ...args, ...api], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const output: string[] = [];
+    child.stdout.on('data', (chunk: Buffer) => output.push(chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => output.push(chunk.toString()));
+    return new Promise((done) => child.once('close', (status) => done({ status, output: output.join('') })));
   }
 
   async until(what: string, condition: () => Promise<boolean> | boolean, boundMs = 60_000): Promise<void> {
