@@ -24,7 +24,7 @@ export function readyText({ proxies, status, layout, programs, paint }: ReadyTex
   const psql = clientProgram('psql', programs, layout);
   const pgbench = `${clientProgram('pgbench', programs, layout)} -h 127.0.0.1 -p ${port} -U app`;
   const again = isCheckout ? 'npm start' : 'npx leasehold up';
-  const cli = isCheckout ? 'node ops/launch.mjs' : 'npx leasehold';
+  const cli = 'npx leasehold';
   const line = (what: string, command: string) => `  ${paint('dim', what.padEnd(24))} ${command}`;
   return [
     `ready postgres://app:app@127.0.0.1:${port}/app`,
