@@ -13,11 +13,15 @@ const CHECK_TIMEOUT_MS = 5_000;
 const SWEEP_MS = 1_000;
 /** A pool without connections that nobody used for so long is forgotten. */
 const FORGET_AFTER_MS = 60_000;
+/** Users whose newest proof is kept; of others, that of the session which needs a pool is taken. */
+const MAX_PROOFS = 10_000;
 
 /** All pools of a proxy. Leader pools belong to a term; those of an older one are closed by `endTermsBefore`. */
 export class PoolSet {
   readonly #defaults: PoolDefaults;
   readonly #pools = new Map<string, Pool>();
+  /** What each user last logged in with: an older session's proof is void once the password was changed. */
+  readonly #proofs = new Map<string, Credentials>();
   readonly #timer: NodeJS.Timeout;
   #closed = false;
 
@@ -32,11 +36,25 @@ export class PoolSet {
     const key = `${place.node}\0${place.host}\0${place.port}\0${place.term ?? place.role}\0${user}\0${database}`;
     let pool = this.#pools.get(key);
     if (pool === undefined || pool.closed) {
-      pool = new Pool({ ...this.#defaults, place, user, database, credentials });
+      const newest = this.#proofs.get(user) ?? credentials;
+      pool = new Pool({ ...this.#defaults, place, user, database, credentials: newest });
       this.#pools.set(key, pool);
       if (this.#closed) pool.close('the proxy is shutting down');
     }
     return pool;
+  }
+
+  /** A user has just proven who it is: every pool of it opens its next connections with this. */
+  noteLogin(user: string, credentials: Credentials): void {
+    this.#proofs.delete(user);
+    this.#proofs.set(user, credentials);
+    if (this.#proofs.size > MAX_PROOFS) {
+      for (const oldest of this.#proofs.keys()) {
+        this.#proofs.delete(oldest);
+        break;
+      }
+    }
+    for (const pool of this.#pools.values()) if (pool.options.user === user) pool.renew(credentials);
   }
 
   all(): IterableIterator<Pool> {

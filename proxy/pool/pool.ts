@@ -48,7 +48,7 @@ const RETRY_PAUSE_MS = 50;
 export class Pool implements BackendOwner {
   readonly options: PoolOptions;
   /** The newest proof of identity of the user: used for new connections. */
-  credentials: Credentials;
+  #credentials: Credentials;
   lastUsedMs: number;
   readonly #idle: Backend[] = [];
   readonly #all = new Set<Backend>();
@@ -60,7 +60,7 @@ export class Pool implements BackendOwner {
 
   constructor(options: PoolOptions) {
     this.options = options;
-    this.credentials = options.credentials;
+    this.#credentials = options.credentials;
     this.lastUsedMs = options.clock.nowMs();
   }
 
@@ -81,6 +81,12 @@ export class Pool implements BackendOwner {
 
   get backends(): ReadonlySet<Backend> {
     return this.#all;
+  }
+
+  /** Connections are opened with this from now on; that the last attempt failed says nothing about the next. */
+  renew(credentials: Credentials): void {
+    this.#credentials = credentials;
+    this.#failedAtMs = -Infinity;
   }
 
   /** Units of work there now, and those that wait for a connection: what load balancing compares. */
@@ -202,7 +208,7 @@ export class Pool implements BackendOwner {
     const { place, user, database, tls, limits, clock } = this.options;
     const parameters = new Map([['client_encoding', 'UTF8']]);
     const { host, port } = place;
-    const target = { host, port, user, database, credentials: this.credentials, parameters, tls };
+    const target = { host, port, user, database, credentials: this.#credentials, parameters, tls };
     try {
       const login = await this.options.login(target, {
         signal: this.#abort.signal,

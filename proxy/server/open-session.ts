@@ -39,6 +39,7 @@ export async function openSession(
     return made;
   };
   let session: Session | null = null;
+  context.pools.noteLogin(client.user, client.credentials);
   try {
     const image = imageOf(readSettings(client, level));
     session = bare(image);
