@@ -268,5 +268,7 @@ function lead(turn: Turn, createRevision: number, guardedAtMs: number): void {
   turn.effects.push({ type: 'feed-watchdog', deadlineMs: leaseDeadline(turn.state.config, lead) });
   const { term, reason } = attempt;
   turn.log('info', 'lease.acquired', `leads term ${term} (${reason})`, { term: Number(term), reason });
-  turn.go({ kind: 'PROMOTING', lead, phase: 'save' });
+  const bootstraps = reason === 'bootstrap';
+  const left = bootstraps ? (['synchronous'] as const) : (['lineage', 'fence', 'synchronous'] as const);
+  turn.go({ kind: 'PROMOTING', lead, phase: bootstraps ? 'save' : 'prepare', left });
 }

@@ -35,10 +35,16 @@ export function streamingByConsent(state: AgentState): PostgresSample['standbys'
   return state.server.sample?.standbys.filter((s) => s.state === 'streaming' && consents(state, s.node)) ?? [];
 }
 
-/** Its agent has the term of the present lead on its disk as what the data follows. */
+/**
+ * Its agent has the term of the present lead on its disk as what the data follows, or will have before it follows: a
+ * pledge has taken PostgreSQL off whatever it streamed from.
+ */
 export function consents(state: AgentState, node: string): boolean {
-  const member = state.view?.members.get(node);
-  return 'lead' in state.mode && member?.state === 'FOLLOWER' && member.term === state.mode.lead.term;
+  if (!('lead' in state.mode) || state.view === null) return false;
+  const { term } = state.mode.lead;
+  const member = state.view.members.get(node);
+  const pledged = state.view.pledges.get(node)?.record.term ?? NO_TERM;
+  return pledged >= term || (member?.state === 'FOLLOWER' && member.term === term);
 }
 
 export function peerOf(leader: LeaderRecord): PeerAddress {

@@ -72,7 +72,7 @@ function apply(turn: Turn, set: SyncSet): void {
   const { members, k } = effective(turn.state, set);
   turn.setLead({ barrier: null });
   turn.cancel('row'); // it would wait by the older rule
-  turn.start('sync', `apply:${k}:${members.join()}`, 10_000, { type: 'pg-set-synchronous', names: members, k });
+  turn.start('sync', syncLabel({ members, k }), 10_000, { type: 'pg-set-synchronous', names: members, k });
 }
 
 /** The record follows when k of its members have flushed all that was acknowledged before PostgreSQL was told. */
@@ -100,7 +100,7 @@ export function syncAnswered(turn: Turn, answer: Answer): boolean {
   if (!('lead' in mode)) return false;
   if (answer.lane === 'sync') {
     // After a failure nobody knows what is in force: it is told again.
-    turn.setLead({ applied: answer.outcome === null ? null : parseLabel(answer.what) });
+    turn.setLead({ applied: answer.outcome === null ? null : parseSyncLabel(answer.what) });
     if (answer.outcome === null) turn.backOff(answer);
     return true;
   }
@@ -121,7 +121,12 @@ export function syncAnswered(turn: Turn, answer: Answer): boolean {
   return true;
 }
 
-function parseLabel(label: string): SyncSet {
+/** What a `pg-set-synchronous` set, as the name of its effect. */
+export function syncLabel(set: SyncSet): string {
+  return `apply:${set.k}:${set.members.join()}`;
+}
+
+export function parseSyncLabel(label: string): SyncSet {
   const [, k, members] = label.split(':');
   return { k: Number(k), members: members === undefined || members === '' ? [] : members.split(',') };
 }

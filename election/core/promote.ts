@@ -1,10 +1,11 @@
+import { assertNever } from '../../common/never.ts';
 import type { Operation } from '../store/port.ts';
 import * as records from '../store/records.ts';
 import { beginDemotion } from './demote.ts';
 import { holdLease } from './hold-lease.ts';
-import { effective } from './manage-sync.ts';
+import { effective, parseSyncLabel, syncLabel } from './manage-sync.ts';
 import { ownMember, takeSample } from './observe.ts';
-import type { ModeOf, PromotingPhase } from './state.ts';
+import type { Lead, ModeOf, Preparation, PromotingPhase } from './state.ts';
 import { ALONE } from './sync-quorum.ts';
 import type { Answer, Turn } from './turn.ts';
 import { historyOf, putSync, routeOf } from './writes.ts';
@@ -15,15 +16,14 @@ const INITIALISE_TIMEOUT_MS = 300_000;
 
 export function proceedPromoting(turn: Turn): void {
   if (!holdLease(turn)) return;
-  const { mode, local, server } = turn.state;
-  if (mode.kind !== 'PROMOTING') return;
-  const { lead, phase } = mode;
-  if (!turn.idle('server', 'kill', 'local', 'sync') || turn.now < turn.state.retryAtMs) return;
+  const { mode, server } = turn.state;
+  if (mode.kind !== 'PROMOTING' || !turn.idle('kill') || turn.now < turn.state.retryAtMs) return;
+  const { phase } = mode;
+  if (phase === 'prepare') return prepare(turn, mode);
+  if (!turn.idle('server', 'local', 'sync')) return;
   switch (phase) {
-    case 'save': {
-      const bootstrapping = local.bootstrapping || lead.reason === 'bootstrap';
-      return turn.saveLocal('lineage', { ...local, lineageTerm: lead.term, baseTerm: lead.parent, bootstrapping });
-    }
+    case 'save':
+      return saveLineage(turn, mode.lead);
     case 'initialise':
       if (server.data?.kind === 'data') return turn.go({ ...mode, phase: 'start' });
       return turn.start('server', 'initialise', INITIALISE_TIMEOUT_MS, { type: 'pg-initialise' });
@@ -31,11 +31,6 @@ export function proceedPromoting(turn: Turn): void {
       return turn.start('server', 'inspect', 60_000, { type: 'pg-inspect' });
     case 'start':
       return turn.start('server', 'start', 600_000, { type: 'pg-start', role: 'leader', peer: null });
-    case 'fence':
-      if (!server.open) return turn.go({ ...mode, phase: 'synchronous' });
-      return turn.start('server', 'fence', 10_000, { type: 'pg-open', open: false });
-    case 'synchronous':
-      return tellSynchronous(turn);
     case 'promote':
       return turn.start('server', 'promote', PROMOTE_TIMEOUT_MS, { type: 'pg-promote' });
     case 'sample':
@@ -43,15 +38,35 @@ export function proceedPromoting(turn: Turn): void {
       return;
     case 'announce':
       if (turn.idle('decide')) announce(turn);
+      return;
+    default:
+      return assertNever(phase, 'phase');
   }
 }
 
-/** Before the promotion, so that not one commit of the new term is acknowledged by the leader alone. */
-function tellSynchronous(turn: Turn): void {
-  const { mode } = turn.state;
-  if (mode.kind !== 'PROMOTING') return;
-  const { members, k } = effective(turn.state, mode.lead.recorded);
-  turn.start('sync', 'first', 10_000, { type: 'pg-set-synchronous', names: members, k });
+function prepare(turn: Turn, mode: ModeOf<'PROMOTING'>): void {
+  const { lead, left } = mode;
+  if (left.includes('lineage') && turn.idle('local')) saveLineage(turn, lead);
+  if (left.includes('fence') && turn.idle('server')) {
+    if (turn.state.server.open) turn.start('server', 'fence', 10_000, { type: 'pg-open', open: false });
+    else return prepared(turn, mode, 'fence');
+  }
+  if (left.includes('synchronous') && turn.idle('sync')) {
+    const { members, k } = effective(turn.state, lead.recorded);
+    turn.start('sync', syncLabel({ members, k }), 10_000, { type: 'pg-set-synchronous', names: members, k });
+  }
+}
+
+function prepared(turn: Turn, mode: ModeOf<'PROMOTING'>, what: Preparation): void {
+  const left = mode.left.filter((one) => one !== what);
+  const next = mode.lead.reason === 'bootstrap' ? 'sample' : 'promote';
+  turn.go({ ...mode, left, phase: left.length === 0 ? next : 'prepare' });
+}
+
+function saveLineage(turn: Turn, lead: Lead): void {
+  const { local } = turn.state;
+  const bootstrapping = local.bootstrapping || lead.reason === 'bootstrap';
+  turn.saveLocal('lineage', { ...local, lineageTerm: lead.term, baseTerm: lead.parent, bootstrapping });
 }
 
 function announce(turn: Turn): void {
@@ -79,12 +94,15 @@ function announce(turn: Turn): void {
 export function promotingDone(turn: Turn, mode: ModeOf<'PROMOTING'>, answer: Answer): void {
   const { outcome } = answer;
   const next = (phase: PromotingPhase): void => turn.go({ ...mode, phase });
+  if (answer.lane === 'sync') {
+    return prepared(turn, { ...mode, lead: { ...mode.lead, applied: parseSyncLabel(answer.what) } }, 'synchronous');
+  }
   switch (answer.what) {
     case 'lineage':
-      return next(mode.lead.reason === 'bootstrap' ? 'initialise' : 'fence');
+      return mode.phase === 'save' ? next('initialise') : prepared(turn, mode, 'lineage');
     case 'fence':
       turn.setServer({ open: false });
-      return next('synchronous');
+      return prepared(turn, mode, 'fence');
     case 'initialise':
       return next('inspect');
     case 'inspect':
@@ -92,13 +110,7 @@ export function promotingDone(turn: Turn, mode: ModeOf<'PROMOTING'>, answer: Ans
       return next('start');
     case 'start':
       turn.setServer({ running: true });
-      return next('synchronous');
-    case 'first':
-      return turn.go({
-        ...mode,
-        lead: { ...mode.lead, applied: effective(turn.state, mode.lead.recorded) },
-        phase: mode.lead.reason === 'bootstrap' ? 'sample' : 'promote',
-      });
+      return next('prepare');
     case 'promote': {
       if (outcome?.type !== 'promoted') return;
       const { timeline, nextXid } = outcome.result;

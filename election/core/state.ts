@@ -167,7 +167,13 @@ export type Mode =
       readonly raceAtMs: number;
     }
   | { readonly kind: 'CANDIDATE'; readonly term: Term; readonly phase: 'lease' | 'acquire' }
-  | { readonly kind: 'PROMOTING'; readonly lead: Lead; readonly phase: PromotingPhase }
+  | {
+      readonly kind: 'PROMOTING';
+      readonly lead: Lead;
+      readonly phase: PromotingPhase;
+      /** What `prepare` still waits for; its parts run side by side. */
+      readonly left: readonly Preparation[];
+    }
   | { readonly kind: 'LEADER_HELD'; readonly lead: Lead; readonly phase: 'row' | 'open' | 'route' }
   | { readonly kind: 'LEADER_OPEN'; readonly lead: Lead; readonly request: SwitchoverPlan | null }
   | {
@@ -199,15 +205,19 @@ export type Mode =
     };
 
 export type PromotingPhase =
-  | 'save' // the lineage goes to the disk first
+  | 'save' // bootstrap only: this node's disk knows that it makes the cluster
   | 'initialise' // bootstrap only
   | 'inspect' // bootstrap only
   | 'start' // bootstrap only
-  | 'fence' // clients out: nothing is acknowledged before the quorum has confirmed the term
-  | 'synchronous'
+  | 'prepare'
   | 'promote'
   | 'sample' // where the timelines part
   | 'announce'; // route{hold}, history and the member record, guarded
+
+export type Preparation =
+  | 'lineage' // the disk knows which term's content begins
+  | 'fence' // clients out: nothing is acknowledged before the quorum has confirmed the term
+  | 'synchronous'; // not one commit of the new term is acknowledged by the leader alone
 
 export interface SwitchoverPlan {
   readonly request: SwitchoverRecord;
