@@ -47,6 +47,7 @@ function begin(session: Session, unit: Unit, backend: Backend): void {
   session.recovery = null;
   session.holding = unit.plan.retryable && unit.complete && !unit.streamed;
   unit.attempts += 1;
+  unit.cancelSent = backend.cancelsUnderway > 0; // one for an earlier statement of the transaction
   const { node, role } = backend.place;
   if (role === 'leader' && unit.plan.mayWrite) session.wrote = true;
   session.context.metrics.statements.count(node, role, unit.plan.label);

@@ -12,6 +12,7 @@ import { IDLE, readyStatus, type TransactionState } from '../routing/transaction
 import type { Classification, PinReason } from '../sql/types.ts';
 import { FrameReader, type FrameSink } from '../wire/frames.ts';
 import { onAnswer, onLost } from './answers.ts';
+import { cancelUnit } from './cancel.ts';
 import type { SessionContext } from './context.ts';
 import { asClientError, cancelled, withSeverity } from './errors.ts';
 import { type Entry, Exchange, type ExchangeHost } from './exchange.ts';
@@ -268,7 +269,7 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
   /** A CancelRequest with this session's key came. */
   cancel(): void {
     if (this.waiting !== null) this.waiting.abort(cancelled());
-    else if (!this.exchange.done && this.unit?.plan.committing !== true) this.backend?.sendCancel();
+    else cancelUnit(this);
   }
 
   /** Ends the session as soon as it has no open transaction. */

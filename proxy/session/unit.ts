@@ -51,6 +51,8 @@ export class Unit {
   readonly tried = new Set<string>();
   /** Run on the leader whatever the plan says: a follower refused it. */
   leaderOnly = false;
+  /** A cancel may reach the server while it runs. */
+  cancelSent = false;
 
   add(entry: Entry): void {
     this.entries.push(entry);

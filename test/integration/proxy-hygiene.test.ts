@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from 'pg';
+import { sendCancelRequest } from '../../proxy/pool/cancel.ts';
+import { ProxyCluster } from '../support/proxy-cluster.ts';
+
+/** What one session leaves behind, or a proxy overlooks, and others would have to suffer. */
+describe('sessions that share servers', () => {
+  let cluster: ProxyCluster;
+  const clients: Client[] = [];
+
+  before(async () => {
+    cluster = await ProxyCluster.start({ followers: 1, proxy: { hold: { deadlineMs: 8000 } } });
+    await cluster.sql('node1', 'CREATE TABLE public.t (i int PRIMARY KEY, v text); GRANT ALL ON public.t TO app');
+    await cluster.sql('node1', 'GRANT ALL ON SCHEMA public TO app');
+    await replayed();
+  });
+  afterEach(async () => {
+    for (const client of clients.splice(0)) await client.end().catch(() => undefined);
+  });
+  after(() => cluster[Symbol.asyncDispose]());
+
+  async function connect(changes: Record<string, string> = {}): Promise<Client> {
+    const client = new Client({ host: '127.0.0.1', port: cluster.port, ...APP, ...changes });
+    client.on('error', () => undefined);
+    await client.connect();
+    clients.push(client);
+    return client;
+  }
+
+  /** Until the follower shows what the leader has now. */
+  async function replayed(): Promise<void> {
+    const lsn = await cluster.sql('node1', 'SELECT pg_current_wal_insert_lsn()');
+    for (let i = 0; i < 100; i++) {
+      if ((await cluster.sql('node2', `SELECT pg_last_wal_replay_lsn() >= '${lsn}'`)) === 't') return;
+      await sleep(30);
+    }
+    throw new Error('the follower does not replay');
+  }
+
+  test('after a change of password sessions from before it go on, with the proof of a later login', async () => {
+    await cluster.sql('node1', "CREATE ROLE changing LOGIN PASSWORD 'old'");
+    await replayed();
+    const old = await connect({ user: 'changing', password: 'old' });
+    await old.query('SELECT 1');
+    await cluster.sql('node1', "ALTER ROLE changing PASSWORD 'new'");
+    await replayed();
+    await assert.rejects(connect({ user: 'changing', password: 'old' }), { code: '28P01' });
+    const fresh = await connect({ user: 'changing', password: 'new' });
+    const busy = Promise.all([
+      fresh.query('SELECT pg_sleep(0.3)'),
+      old.query('SELECT pg_sleep(0.3)'),
+      connect({ user: 'changing', password: 'new' }).then((third) => third.query('SELECT pg_sleep(0.3)')),
+    ]);
+    await busy;
+    // A pool that is new: the leader's.
+    await old.query('BEGIN; SELECT txid_current(); COMMIT');
+  });
+
+  describe('without the followers that it waits for', () => {
+    before(async () => {
+      await cluster.sql('node1', "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (node9)'");
+      await cluster.sql('node1', 'SELECT pg_reload_conf()');
+      await sleep(300);
+    });
+    after(async () => {
+      await cluster.sql('node1', 'ALTER SYSTEM RESET synchronous_standby_names');
+      await cluster.sql('node1', 'SELECT pg_reload_conf()');
+    });
+
+    let next = 1000;
+    const WAYS: readonly (readonly [string, (client: Client) => Promise<unknown>])[] = [
+      ['a write', (client) => client.query(`INSERT INTO t VALUES (${next++})`)],
+      ['a write over the extended protocol', (client) => client.query('INSERT INTO t VALUES ($1)', [next++])],
+      [
+        'several writes in one text',
+        (c) => c.query(`INSERT INTO t VALUES (${next++}); INSERT INTO t VALUES (${next++})`),
+      ],
+    ];
+    for (const level of ['warning', 'error']) {
+      for (const [name, work] of WAYS) {
+        test(`${name} whose wait is cancelled is no success with client_min_messages = ${level}`, async () => {
+          const client = await connect();
+          await client.query(`SET client_min_messages = ${level}`);
+          const refused = assert.rejects(work(client), { code: '08007' });
+          await sleep(300);
+          await cancel(client);
+          await refused;
+          assert.equal((await client.query('SELECT 1 AS one')).rows[0].one, 1);
+        });
+      }
+    }
+
+    test('nor if the level was set where the proxy cannot see it; the cancel of other work stays a cancel', async () => {
+      const client = await connect();
+      await client.query('BEGIN');
+      const sleeping = assert.rejects(client.query('SELECT pg_sleep(20), txid_current()'), { code: '57014' });
+      await sleep(200);
+      await cancel(client);
+      await sleeping;
+      assert.equal((await client.query('ROLLBACK')).command, 'ROLLBACK');
+      await client.query("SELECT set_config('client_min_messages', 'error', false)");
+      const refused = assert.rejects(client.query(`DELETE FROM t`), { code: '08007' });
+      await sleep(300);
+      await cancel(client);
+      await refused;
+    });
+  });
+
+  async function cancel(client: Client): Promise<void> {
+    const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
+    const key = { processId: processID, secretKey: Buffer.alloc(4) };
+    key.secretKey.writeInt32BE(secretKey);
+    await new Promise<void>((resolve) =>
+      sendCancelRequest({ host: '127.0.0.1', port: cluster.port, tls: false }, key, resolve),
+    );
+  }
+});
+
+const APP = { user: 'app', password: 'app', database: 'app' };
