@@ -117,7 +117,10 @@ export function pledgedDone(turn: Turn, mode: ModeOf<'PLEDGED'>, answer: Answer)
   else if (answer.lane === 'sample') {
     takeSample(turn, outcome);
     const { sample } = turn.state.server;
-    if (sample === null || sample.receiver.running) return turn.go({ ...mode, phase: 'unfollow' });
+    if (sample === null || sample.receiver.running) {
+      turn.pause(50);
+      return turn.go({ ...mode, phase: 'unfollow' });
+    }
     turn.go({ ...mode, phase: 'save' });
   } else if (answer.what === `pledge:${mode.term}` && answer.lane === 'local') {
     if (mode.phase === 'save') turn.go({ ...mode, phase: 'publish' });

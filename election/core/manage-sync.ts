@@ -8,6 +8,7 @@ import { putSync } from './writes.ts';
 const PATIENCE_MS = 3000;
 /** PostgreSQL's processes read a reloaded setting each in its own time: the barrier is taken when all surely have. */
 const SETTLE_MS = 200;
+const ROW_PATIENCE_MS = 1500;
 
 /**
  * Moves the durability record and PostgreSQL towards the followers that there are, one step at a time, in the order
@@ -20,6 +21,9 @@ export function manageSync(turn: Turn): void {
   const { lead } = mode;
   if (server.sample === null || server.sample.inRecovery || !turn.idle('sync', 'decide', 'kill')) return;
   if (turn.now < turn.state.retryAtMs) return;
+  // What confirms the term is not disturbed: a rule that changes makes it begin anew.
+  const row = turn.state.pending.row;
+  if (row !== undefined && turn.now - row.sinceMs < ROW_PATIENCE_MS) return;
   // An answer that was lost is asked for until it is known: both records may be in force meanwhile.
   if (lead.recording !== null) return record(turn, lead, lead.recording);
   const wanted = wantedNow(turn, lead);

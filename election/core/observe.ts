@@ -7,6 +7,7 @@ import type { Input } from './types.ts';
 
 const PUBLISH_EVERY_MS = 200;
 const FORKS_KEPT = 32;
+const MEMBER_RETRY_MS = 300;
 const SLOTS_RETRY_MS = 2000;
 
 /** Takes in what an input says of the world, before the mode reacts to it. */
@@ -43,7 +44,7 @@ export function settleCommon(turn: Turn, answer: Answer): boolean {
       settleMemberLease(turn, answer);
       return true;
     case 'member-put':
-      if (outcome === null) turn.set({ published: null });
+      if (outcome === null) turn.set({ published: null, memberRetryAtMs: turn.now + MEMBER_RETRY_MS });
       return true;
     case 'revoke':
       return true;
@@ -102,7 +103,10 @@ function settleMemberLease(turn: Turn, { outcome }: Answer): void {
     turn.set({ memberLease: null, published: null });
   } else {
     const expired = memberLease !== null && turn.now - memberLease.renewedAtMs > 2 * config.ttlMs;
-    turn.set({ memberRetryAtMs: turn.now + 300, ...(expired ? { memberLease: null, published: null } : {}) });
+    turn.set({
+      memberRetryAtMs: turn.now + MEMBER_RETRY_MS,
+      ...(expired ? { memberLease: null, published: null } : {}),
+    });
   }
 }
 
@@ -137,6 +141,7 @@ export function ownMember(turn: Turn): MemberRecord {
 function publish(turn: Turn): void {
   const { memberLease, published, view, config } = turn.state;
   if (memberLease === null || view === null || !turn.idle('member-put')) return;
+  if (turn.now < turn.state.memberRetryAtMs) return;
   const record = ownMember(turn);
   const text = encodeRecord(memberRecord, record);
   const lost = published !== null && turn.now - published.atMs > 1000 && !view.members.has(config.node);

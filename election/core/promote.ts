@@ -131,7 +131,8 @@ export function promotingDone(turn: Turn, mode: ModeOf<'PROMOTING'>, answer: Ans
 function promoted(turn: Turn, outcome: Answer['outcome']): void {
   takeSample(turn, outcome);
   const { mode, server } = turn.state;
-  if (mode.kind !== 'PROMOTING' || server.sample === null || server.sample.inRecovery) return;
+  if (mode.kind !== 'PROMOTING') return;
+  if (server.sample === null || server.sample.inRecovery) return turn.pause(50);
   const { timeline } = server.sample;
   turn.go({ ...mode, lead: { ...mode.lead, timeline }, phase: 'announce' });
 }

@@ -41,6 +41,8 @@ export interface AgentState {
   readonly stopping: boolean;
   /** This node gave the lease up itself at this moment: it lets others go first. */
   readonly resignedAtMs: number | null;
+  /** The switchover that is asked for, and since when this leader knows of it. */
+  readonly asked: { readonly id: string; readonly atMs: number } | null;
   /** This process has followed or led somebody: what follows is no cold start. */
   readonly hadLeader: boolean;
   /** The data was copied from this term's leader, and is consistent only once it has streamed from it. */
@@ -261,6 +263,7 @@ export function initialState(config: CoreConfig, local: LocalState): AgentState 
     failures: 0,
     stopping: false,
     resignedAtMs: null,
+    asked: null,
     hadLeader: false,
     copiedFrom: null,
     rewoundFor: null,

@@ -7,6 +7,8 @@ import type { Lead, ModeOf } from './state.ts';
 import type { Answer, Turn } from './turn.ts';
 import { putSync, routeOf } from './writes.ts';
 
+/** How long the guards may fail before a request is refused. */
+const GUARDS_LIMIT_MS = 2000;
 const DRAIN_LIMIT_MS = 5000;
 const STOP_LIMIT_MS = 3000;
 const VERIFY_LIMIT_MS = 2000;
@@ -18,7 +20,7 @@ export function beginSwitchover(turn: Turn, request: SwitchoverRecord): void {
   if (mode.kind !== 'LEADER_OPEN' || !turn.idle('decide')) return;
   if (mode.lead.recording !== null || mode.lead.barrier !== null) return; // the durability record settles first
   const chosen = chooseTarget(turn, request);
-  if (typeof chosen !== 'string') return refuse(turn, mode.lead, chosen.why);
+  if (typeof chosen !== 'string') return notYet(turn, mode.lead, request, chosen.why);
   if (mode.request === null) {
     if (!turn.idle('checkpoint')) return;
     turn.log('info', 'switchover.begun', `switches over to ${chosen}`, { to: chosen });
@@ -54,6 +56,13 @@ function chooseTarget(turn: Turn, request: SwitchoverRecord): string | { readonl
     (a.flushedLsn > b.flushedLsn ? -1 : a.flushedLsn < b.flushedLsn ? 1 : 0) ||
     (a.node < b.node ? -1 : 1);
   return fit.sort(order)[0]?.node ?? { why: 'no follower streams' };
+}
+
+/** A follower that came a moment ago is not in the last sample yet. */
+function notYet(turn: Turn, lead: Lead, request: SwitchoverRecord, why: string): void {
+  const { asked } = turn.state;
+  if (asked?.id !== request.id) return turn.set({ asked: { id: request.id, atMs: turn.now } });
+  if (turn.now - asked.atMs >= GUARDS_LIMIT_MS) refuse(turn, lead, why);
 }
 
 function refuse(turn: Turn, lead: Lead, why: string): void {

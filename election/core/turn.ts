@@ -147,6 +147,11 @@ export class Turn {
     this.log('warn', 'effect.failed', `${answer.what} failed, next attempt in ${delayMs} ms: ${why}`, { failures });
   }
 
+  /** The next attempt a little later: whatever fails at once must not fail for ever at once. */
+  pause(delayMs: number): void {
+    this.set({ retryAtMs: Math.max(this.state.retryAtMs, this.now + delayMs) });
+  }
+
   note(note: string | null): void {
     if (note !== this.state.note) this.set({ note });
   }
