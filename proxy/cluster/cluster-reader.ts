@@ -1,7 +1,10 @@
+import type { Term } from '../../common/lsn.ts';
 import type { Keys } from '../../election/store/keys.ts';
 import type { LeaseId, StoreKey, StoreSnapshot } from '../../election/store/port.ts';
 import {
   decodeRecord,
+  type HistoryRecord,
+  historyRecord,
   type LeaderRecord,
   leaderRecord,
   type MemberRecord,
@@ -25,6 +28,7 @@ export interface ClusterContent {
   readonly leader: LeaderKey | null;
   readonly members: ReadonlyMap<string, MemberRecord>;
   readonly proxies: ReadonlyMap<string, ProxyRecord>;
+  readonly history: ReadonlyMap<Term, HistoryRecord>;
   /** Keys whose value could not be read since the last snapshot; such a key counts as absent. */
   readonly damaged: readonly string[];
 }
@@ -57,6 +61,7 @@ export class ClusterReader {
 
     const members = new Map<string, MemberRecord>();
     const proxies = new Map<string, ProxyRecord>();
+    const history = new Map<Term, HistoryRecord>();
     for (const stored of snapshot.keys.values()) {
       if (stored.key.startsWith(this.#keys.membersPrefix)) {
         const record = decode(stored, (text) => decodeRecord(memberRecord, text));
@@ -64,6 +69,9 @@ export class ClusterReader {
       } else if (stored.key.startsWith(this.#keys.proxiesPrefix)) {
         const record = decode(stored, (text) => decodeRecord(proxyRecord, text));
         if (record !== null) proxies.set(record.id, record);
+      } else if (stored.key.startsWith(this.#keys.historyPrefix)) {
+        const record = decode(stored, (text) => decodeRecord(historyRecord, text));
+        if (record !== null) history.set(record.term, record);
       }
     }
     const route = snapshot.keys.get(this.#keys.route);
@@ -79,6 +87,7 @@ export class ClusterReader {
           : { record: holder, createRevision: leader.createRevision, lease: leader.lease },
       members,
       proxies,
+      history,
       damaged,
     };
     this.#cache = cache;

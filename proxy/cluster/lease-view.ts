@@ -55,7 +55,13 @@ class EtcdLeaseView implements LeaseView {
     this.#leaderKey = keys.leader;
     this.#probeKey = `${keys.prefix}probe/${options.proxyId}`;
     this.#startedAtMs = options.clock.nowMs();
-    this.#view = { route: null, members: new Map(), proxies: new Map(), confirmedAtMs: Number.NEGATIVE_INFINITY };
+    this.#view = {
+      route: null,
+      members: new Map(),
+      proxies: new Map(),
+      history: new Map(),
+      confirmedAtMs: Number.NEGATIVE_INFINITY,
+    };
     options.store.follow(keys.prefix, {
       refreshMs: 1000,
       signal: this.#stop.signal,
@@ -114,7 +120,8 @@ class EtcdLeaseView implements LeaseView {
     const before = this.#content;
     const content = this.#reader.read(snapshot);
     this.#content = content;
-    this.#view = { route: content.route, members: content.members, proxies: content.proxies, confirmedAtMs: nowMs };
+    const { route, members, proxies, history } = content;
+    this.#view = { route, members, proxies, history, confirmedAtMs: nowMs };
     for (const key of content.damaged) {
       this.#options.logger.error({ event: 'store.damaged-key', key }, `the value of ${key} in etcd cannot be read`);
     }
@@ -214,5 +221,6 @@ const NOTHING: ClusterContent = {
   leader: null,
   members: new Map(),
   proxies: new Map(),
+  history: new Map(),
   damaged: [],
 };

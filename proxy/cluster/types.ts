@@ -1,11 +1,13 @@
 import type { Term } from '../../common/lsn.ts';
-import type { MemberRecord, ProxyRecord, RouteRecord } from '../../election/store/records.ts';
+import type { HistoryRecord, MemberRecord, ProxyRecord, RouteRecord } from '../../election/store/records.ts';
 
 /** What this proxy knows of the cluster from etcd. Replaced as a whole, never mutated. */
 export interface ClusterView {
   readonly route: RouteRecord | null;
   readonly members: ReadonlyMap<string, MemberRecord>;
   readonly proxies: ReadonlyMap<string, ProxyRecord>;
+  /** How each term came to be: whose content it goes on from, and which transaction id was its first. */
+  readonly history: ReadonlyMap<Term, HistoryRecord>;
   /** Milliseconds of the local clock at which etcd last answered; -Infinity before the first answer. */
   readonly confirmedAtMs: number;
 }

@@ -142,6 +142,18 @@ export class Backend implements FrameSink {
     return this.#socket.write(bytes);
   }
 
+  /**
+   * Nothing that is written leaves this process any more: the kernel has refused it. Over TLS that shows later, since
+   * what was written waits there to be encrypted.
+   */
+  get refuses(): boolean {
+    return this.#closed || this.#socket.destroyed || !this.#socket.writable || this.#socket.errored !== null;
+  }
+
+  get encrypted(): boolean {
+    return this.#tls;
+  }
+
   cork(): void {
     this.#socket.cork();
   }

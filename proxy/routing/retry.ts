@@ -11,6 +11,8 @@ export interface Failure {
   readonly transaction: 'none' | 'opening' | 'open' | 'committing';
   /** Whether any byte of the unit was given to the backend's socket. */
   readonly sent: boolean;
+  /** It is proven that no effect of the unit, nor of the transaction that it would have committed, lasts. */
+  readonly undone: boolean;
   /** Whether any byte of its answer was given to the client's socket. */
   readonly passedOn: boolean;
   /** How often the unit was run already, this time included: 1 at first. */
@@ -66,10 +68,10 @@ function afterLoss(failure: Failure): Recovery {
     // Of an open transaction the earlier statements are gone with the backend, whether this one was sent or not.
     return failure.transaction === 'none' || failure.transaction === 'opening' ? AGAIN : SERIALIZATION;
   }
-  if (failure.transaction === 'committing') return UNKNOWN;
+  if (failure.transaction === 'committing') return failure.undone ? SERIALIZATION : UNKNOWN;
   if (failure.transaction === 'open') return SERIALIZATION;
   if (failure.work === 'read') return mayRunAgain(failure) ? RETRY_ELSEWHERE : SERIALIZATION;
-  return failure.transaction === 'opening' ? SERIALIZATION : UNKNOWN;
+  return failure.transaction === 'opening' || failure.undone ? SERIALIZATION : UNKNOWN;
 }
 
 function afterError(failure: Failure, error: ServerError): Recovery {

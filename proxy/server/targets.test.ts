@@ -33,6 +33,7 @@ function view(members: readonly MemberRecord[], leads = true): ClusterView {
     route: leads ? route : null,
     members: new Map(members.map((each) => [each.node, each])),
     proxies: new Map(),
+    history: new Map(),
     confirmedAtMs: 0,
   };
 }

@@ -1,20 +1,20 @@
 import { onTransactionEvent } from '../routing/transaction.ts';
 import { decodeErrorFields } from '../wire/decode.ts';
-import { readyForQuery } from '../wire/encode.ts';
+import { errorResponse, readyForQuery } from '../wire/encode.ts';
 import type { Backend, BackendLoss } from '../pool/backend.ts';
-import { isInDoubt, isTagInDoubt, tellInDoubt } from './cancel.ts';
-import { stateLost, lossReason } from './errors.ts';
+import { outcomeUnknown, stateLost, lossReason } from './errors.ts';
 import type { Entry } from './exchange.ts';
 import { decide, afterDropped, afterLossInFlight, afterLossBetween } from './recovery.ts';
 import { dropBackend, giveBack } from './give-back.ts';
 import { releaseAfterUnit } from './release.ts';
 import { bringTo } from './settings-restore.ts';
+import { XID_ENTRY } from './outcome.ts';
 import type { Session } from './session.ts';
+import { onTransactionEnd } from './transaction-end.ts';
 
 const PARAMETER_STATUS = 0x53;
 const NOTICE = 0x4e;
 const NOTIFICATION = 0x41;
-const COMMAND_COMPLETE = 0x43;
 
 /** One message (or the first part of one) of the session's server. */
 export function onAnswer(session: Session, type: number, buffer: Buffer, start: number, end: number): void {
@@ -33,14 +33,11 @@ export function onAnswer(session: Session, type: number, buffer: Buffer, start: 
   switch (exchange.onAnswer(type, buffer, start, end)) {
     case 'forward':
       if (session.recovery !== null || session.muted) break;
-      if (type === COMMAND_COMPLETE && isTagInDoubt(session, entry, buffer, start, end)) {
-        tellInDoubt(session, 'It was cancelled, perhaps while it waited for synchronous followers');
-        break;
-      }
       if (session.holding && !isPreliminary(type)) session.holding = false;
       session.out.relay(buffer, start, end);
       break;
     case 'swallow':
+      if (entry === XID_ENTRY && type === 0x44) session.outcome.note(buffer, start);
       break;
     case 'error':
       onServerError(session, entry, buffer, start, end);
@@ -77,7 +74,11 @@ const SYNC_WAIT_GIVEN_UP = Buffer.from('\0RSyncRepWaitForLSN\0');
 function onAside(session: Session, type: number, buffer: Buffer, start: number, end: number): void {
   if (session.recovery !== null || session.muted || session.exchange.head?.swallow === true) return;
   if (type === NOTICE && buffer.subarray(start, end).includes(SYNC_WAIT_GIVEN_UP)) {
-    tellInDoubt(session, 'The wait for synchronous followers was cancelled');
+    // A success without the quorum's acknowledgement is none (ELECTION.md, "Pitfalls").
+    session.holding = false;
+    session.muted = true;
+    session.errored = true;
+    session.out.send(errorResponse(outcomeUnknown('The wait for synchronous followers was cancelled')));
     return;
   }
   session.out.relay(buffer, start, end);
@@ -89,6 +90,7 @@ function onServerError(session: Session, entry: Entry, buffer: Buffer, start: nu
   forgetSkippedParses(session, skipped);
   if (fields.severity === 'FATAL' || fields.severity === 'PANIC') return; // the loss of the connection follows
   if (session.recovery !== null || session.muted) return;
+  if (entry === XID_ENTRY) session.outcome.failed = true;
   if (entry.swallow && entry.kind === 'query') {
     // BEGIN or a setting failed, and the unit is running without it: stop it, and say that nobody knows.
     session.backend?.lose(`preparing the server failed: ${fields.message}`);
@@ -147,17 +149,14 @@ function onReady(session: Session, entry: Entry, buffer: Buffer, start: number):
     afterDropped(session, status);
     return;
   }
-  if (status === 'I' && isInDoubt(session)) {
-    tellInDoubt(session, 'It was cancelled, perhaps while it waited for synchronous followers');
-  }
   session.holding = false;
   session.opening = null;
   const wasOpen = session.transaction;
   session.transaction = onTransactionEvent(wasOpen, { type: 'ready', status, node: backend.place.node });
   noteRead(session, backend);
   notePins(session, backend);
-  if (status === 'I') onTransactionEnd(session, backend);
-  else session.settings.beginTransaction();
+  if (status === 'I') onTransactionEnd(session, backend.place.role === 'leader', !session.errored);
+  else onTransactionOpen(session);
   if (status === 'I' && session.resets && session.phase !== 'closed') {
     session.resets = false;
     session.phase = 'placing';
@@ -184,19 +183,11 @@ function tellReady(session: Session, backend: Backend, status: 'I' | 'T' | 'E'):
   endUnit(session, status);
 }
 
-function onTransactionEnd(session: Session, backend: Backend): void {
-  session.settings.endTransaction(!session.errored);
-  session.statements.portals.clear();
-  session.statements.unnamedPortal = null;
-  if (session.wrote && backend.place.role === 'leader') {
-    const nowMs = session.context.clock.nowMs();
-    session.floor.committedAtMs = nowMs;
-    session.context.databaseFloors.set(session.client.database, nowMs);
-  }
-  session.wrote = false;
-  if (!session.changedSchema) return;
-  session.changedSchema = false;
-  session.context.catalogOf(session.client.database).invalidate();
+function onTransactionOpen(session: Session): void {
+  session.settings.beginTransaction();
+  const { unit } = session;
+  // It may be another transaction than before: COMMIT AND CHAIN, or a text with COMMIT and BEGIN in it.
+  if (unit === null || unit.streamed || unit.plan.committing || unit.plan.unread) session.outcome.forget();
 }
 
 function noteRead(session: Session, backend: Backend): void {
@@ -254,6 +245,6 @@ export function onLost(session: Session, loss: BackendLoss): void {
     session.terminate(stateLost(reason, session.pins));
     return;
   }
-  if (inFlight && backend !== null) afterLossInFlight(session, backend, reason);
+  if (inFlight && backend !== null) afterLossInFlight(session, backend, loss);
   else afterLossBetween(session, reason);
 }

@@ -23,6 +23,17 @@ export function readLost(reason: string): ClientError {
   });
 }
 
+/** A write that its server broke off before it was complete. */
+export function statementUndone(reason: string): ClientError {
+  return new ClientError({
+    sqlState: '40001',
+    message: 'the server was lost before it completed the statement, which was rolled back',
+    detail: `${reason}.`,
+    hint: 'The session lives on. Run the statement again.',
+    safeToRetry: true,
+  });
+}
+
 /** A write or a COMMIT was sent, and no answer came (S7). */
 export function outcomeUnknown(reason: string): ClientError {
   return new ClientError({

@@ -6,3 +6,5 @@ export const INTERNAL_TIMEOUT_MS = 10_000;
 export const LEADER_RETRY_MS = 40;
 /** A node that leads lets clients in within this; a refusal that lasts longer is a fault of pg_hba.conf. */
 export const FENCE_LIMIT_MS = 5_000;
+/** Input that may wait while a session is busy; beyond it the client's socket is not read. */
+export const MAX_WAITING_BYTES = 64 * 1024;

@@ -20,7 +20,7 @@ import type { Unit } from './unit.ts';
 export type Need = 'leader' | 'follower' | 'any';
 
 /** What a unit runs on. `pass` for work on the leader. */
-interface Placed {
+export interface Placed {
   readonly backend: Backend;
   readonly pool: Pool;
   readonly pass: LeaderPass | null;
@@ -73,7 +73,7 @@ export function place(session: Session, unit: Unit, need: Need): void {
   );
 }
 
-function startWaiting(session: Session): AbortController {
+export function startWaiting(session: Session): AbortController {
   const abort = new AbortController();
   session.phase = 'placing';
   session.waiting = abort;
@@ -82,7 +82,7 @@ function startWaiting(session: Session): AbortController {
   return abort;
 }
 
-function stopWaiting(session: Session): void {
+export function stopWaiting(session: Session): void {
   session.waiting = null;
   session.waitingFor = null;
 }
@@ -121,7 +121,7 @@ async function findFollower(session: Session, unit: Unit, need: Need, signal: Ab
   }
 }
 
-async function findLeader(session: Session, signal: AbortSignal): Promise<Placed> {
+export async function findLeader(session: Session, signal: AbortSignal): Promise<Placed> {
   const { clock, config, gate, metrics } = session.context;
   const startedMs = clock.nowMs();
   for (;;) {

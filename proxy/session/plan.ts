@@ -21,6 +21,8 @@ export interface UnitPlan {
   /** Takes prepared statements away: nothing may be taken for prepared within this unit. */
   readonly deallocates: boolean;
   readonly ddl: boolean;
+  /** Nobody knows what is in it: it may end one transaction and begin another. */
+  readonly unread: boolean;
 }
 
 /** Messages that name no statement (Sync alone, a Close). */
@@ -36,6 +38,7 @@ export const EMPTY_PLAN: UnitPlan = {
   checksPins: false,
   deallocates: false,
   ddl: false,
+  unread: false,
 };
 
 /** What could not be read: too long for the buffer, or a fast-path function call. */
@@ -45,6 +48,7 @@ export const OPAQUE_PLAN: UnitPlan = {
   retryable: false,
   label: 'opaque',
   mayWrite: true,
+  unread: true,
 };
 
 const plans = new WeakMap<Classification, UnitPlan>();
@@ -76,6 +80,7 @@ export function mergePlans(a: UnitPlan, b: UnitPlan): UnitPlan {
     checksPins: a.checksPins || b.checksPins,
     deallocates: a.deallocates || b.deallocates,
     ddl: a.ddl || b.ddl,
+    unread: a.unread || b.unread,
   };
 }
 
@@ -96,6 +101,7 @@ function makePlan(classification: Classification): UnitPlan {
     checksPins: has('unlisten', 'close-cursor') || pins.includes('advisory-lock'),
     deallocates: has('deallocate', 'discard'),
     ddl: reason.startsWith('ddl') || (statements.length > 1 && has('utility')),
+    unread: has('unparsed'),
   };
 }
 

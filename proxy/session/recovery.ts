@@ -1,10 +1,14 @@
-import type { Backend } from '../pool/backend.ts';
+import type { Backend, BackendLoss } from '../pool/backend.ts';
+import type { ClientError } from '../../common/errors.ts';
 import { type Failure, type Recovery, recoveryOf } from '../routing/retry.ts';
 import { DOOMED, onTransactionEvent } from '../routing/transaction.ts';
 import type { ErrorFields } from '../wire/decode.ts';
-import { outcomeUnknown, readLost, transactionLost } from './errors.ts';
+import { lossReason, outcomeUnknown, readLost, statementUndone, transactionLost } from './errors.ts';
 import { forgetTransaction, report } from './refuse.ts';
 import { dropBackend, giveBack } from './give-back.ts';
+import { answerLocally } from './local.ts';
+import { isPlainCommit, onlyRollsBack, provenBy } from './outcome.ts';
+import { resolveCommit } from './resolve-commit.ts';
 
 import type { Session } from './session.ts';
 import { startUnit } from './start.ts';
@@ -30,6 +34,7 @@ function failureOf(session: Session, unit: Unit, backend: Backend): Omit<Failure
     role: backend.place.role,
     transaction: transactionOf(session, unit),
     sent: true,
+    undone: false,
     passedOn: session.passedOn,
     attempts: unit.attempts,
   };
@@ -80,7 +85,8 @@ function again(session: Session, unit: Unit): void {
   startUnit(session, unit);
 }
 
-export function afterLossInFlight(session: Session, backend: Backend, reason: string): void {
+export function afterLossInFlight(session: Session, backend: Backend, loss: BackendLoss): void {
+  const reason = lossReason(loss);
   const unit = session.unit ?? new Unit();
   unit.tried.add(backend.place.node);
   if (backend.insideMessage && session.passedOn) {
@@ -93,22 +99,62 @@ export function afterLossInFlight(session: Session, backend: Backend, reason: st
     again(session, unit);
     return;
   }
-  const recovery = recoveryOf({ ...failureOf(session, unit, backend), error: null });
+  if (rolledBack(session, unit)) return;
+  const proof = provenBy(session, unit, loss);
+  const sent = proof !== 'not-run' && (session.outcome.sent || unit.streamed || !unit.complete);
+  const undone = proof === 'undone' || leavesNothing(session, unit, backend);
+  const recovery = recoveryOf({ ...failureOf(session, unit, backend), sent, undone, error: null });
   if (recovery.kind === 'retry-elsewhere' || recovery.kind === 'again' || recovery.kind === 'retry-on-leader') {
     session.context.metrics.retried('connection-lost');
     again(session, unit);
     return;
   }
   if (!session.passedOn) session.out.discard();
-  reportLoss(session, unit, reason, recovery.kind === 'report' && recovery.sqlState === '40001');
+  const known = recovery.kind === 'report' && recovery.sqlState === '40001';
+  if (!known && resolves(session, unit, backend, reason)) return;
+  reportLoss(session, unit, reason, known);
 }
 
-function reportLoss(session: Session, unit: Unit, reason: string, rolledBack: boolean): void {
+/** A transaction that was being rolled back is rolled back, and the client is told so. */
+function rolledBack(session: Session, unit: Unit): boolean {
+  if (session.passedOn || session.muted || !onlyRollsBack(session, unit)) return false;
+  session.out.discard();
+  session.exchange.reset();
+  session.transaction = DOOMED;
+  session.phase = 'idle';
+  session.unit = null;
+  answerLocally(session, unit);
+  session.outcome.forget();
+  session.flush();
+  session.readOn();
+  return true;
+}
+
+/** COMMIT of what can have written nothing, or that a failed statement came before. */
+function leavesNothing(session: Session, unit: Unit, backend: Backend): boolean {
+  if (!unit.plan.committing || session.transaction.kind !== 'open') return false;
+  const { outcome } = session;
+  return backend.place.role === 'follower' || outcome.failed || (outcome.unassigned && !session.wrote);
+}
+
+function resolves(session: Session, unit: Unit, backend: Backend, reason: string): boolean {
+  const { outcome, exchange } = session;
+  const { term } = backend.place;
+  if (session.muted || session.errored || outcome.completed > 0) return false; // it was told something already
+  if (outcome.xid === null || term === null || session.transaction.kind !== 'open' || !isPlainCommit(unit))
+    return false;
+  if (session.passedOn && exchange.head?.kind === 'describe') return false; // perhaps half of its answer is out
+  const unheard = session.passedOn ? exchange.pending() : unit.entries;
+  resolveCommit(session, unit, { term, xid: outcome.xid, reason, unheard });
+  return true;
+}
+
+function reportLoss(session: Session, unit: Unit, reason: string, undone: boolean): void {
   const kind = transactionOf(session, unit);
   const unheard = session.passedOn ? session.exchange.pending() : unit.entries;
   if (kind === 'none' || kind === 'committing') {
     forgetTransaction(session);
-    const error = !rolledBack ? outcomeUnknown(reason) : kind === 'none' ? readLost(reason) : transactionLost(reason);
+    const error = undone ? undoneError(unit, kind, reason) : outcomeUnknown(reason);
     report(session, unit, error, unheard);
     return;
   }
@@ -116,6 +162,11 @@ function reportLoss(session: Session, unit: Unit, reason: string, rolledBack: bo
   session.opening = null;
   session.wrote = false;
   report(session, unit, transactionLost(reason), unheard);
+}
+
+function undoneError(unit: Unit, kind: 'none' | 'committing', reason: string): ClientError {
+  if (kind === 'committing') return transactionLost(reason);
+  return unit.plan.retryable ? readLost(reason) : statementUndone(reason);
 }
 
 /** Lost while the client was not waiting for anything: it learns of it with its next statement. */

@@ -58,5 +58,6 @@ export function forgetTransaction(session: Session): void {
   session.statements.portals.clear();
   session.statements.unnamedPortal = null;
   session.wrote = false;
+  session.outcome.forget();
   session.opening = null;
 }

@@ -4,6 +4,7 @@ import { onTransactionEvent } from '../routing/transaction.ts';
 import { close, execute, FLUSH, PARSE_COMPLETE, query } from '../wire/encode.ts';
 import type { Entry } from './exchange.ts';
 import { AFTER_RESET, bringTo } from './settings-restore.ts';
+import { asksXid, XID_ENTRY } from './outcome.ts';
 import type { Prepared } from './prepared.ts';
 import { refuseUnit } from './refuse.ts';
 import { dropBackend } from './give-back.ts';
@@ -19,6 +20,7 @@ export function sendUnit(session: Session, unit: Unit): void {
   const outside = session.transaction.kind === 'idle' || session.transaction.kind === 'deferred';
   const image = session.settings.outsideImage;
   if (outside && backend.settings !== image && !applyInOneWrite(session, unit, backend, image)) return;
+  const asks = asksXid(session, unit, backend);
   begin(session, unit, backend);
   const writes: Buffer[] = [];
   if (outside && backend.settings !== image) {
@@ -27,10 +29,15 @@ export function sendUnit(session: Session, unit: Unit): void {
   }
   if (session.transaction.kind === 'deferred') openDeferred(session, backend, writes);
   else if (outside && unit.plan.tracked) session.settings.beginTransaction(); // what it sets is undone if it fails
+  if (asks) {
+    backend.unnamedOwner = null;
+    session.exchange.push(XID_ENTRY);
+    writes.push(XID_ENTRY.bytes);
+  }
   prepareDeallocate(session, unit, backend, writes);
   for (const entry of unit.entries) pushEntry(session, backend, unit, entry, writes);
   if (!unit.complete && !unit.streamed) writes.push(FLUSH);
-  write(backend, writes);
+  write(session, backend, writes);
   session.phase = unit.complete ? 'busy' : 'open';
   session.exchange.emitLocals();
   if (backend.needsDrain) session.socket.pause();
@@ -43,6 +50,7 @@ function begin(session: Session, unit: Unit, backend: Backend): void {
   session.exchange.reset();
   session.passedOn = false;
   session.errored = false;
+  session.outcome.beginUnit();
   session.muted = false;
   session.recovery = null;
   session.holding = unit.plan.retryable && unit.complete && !unit.streamed;
@@ -117,19 +125,22 @@ export function sendEntry(session: Session, entry: Entry): void {
   const writes: Buffer[] = [];
   pushEntry(session, backend, session.unit as Unit, entry, writes);
   if (backend.place.role === 'leader' && session.unit?.plan.mayWrite === true) session.wrote = true;
-  write(backend, writes);
+  write(session, backend, writes);
   if (backend.needsDrain) session.socket.pause();
 }
 
-function write(backend: Backend, writes: readonly Buffer[]): void {
+function write(session: Session, backend: Backend, writes: readonly Buffer[]): void {
+  if (writes.length === 0) return;
+  if (backend.refuses) return; // its loss is about to be told, and nothing of this was sent
   if (writes.length === 1) {
     backend.write(writes[0] as Buffer);
-    return;
+  } else {
+    backend.cork();
+    for (const bytes of writes) backend.write(bytes);
+    backend.uncork();
   }
-  if (writes.length === 0) return;
-  backend.cork();
-  for (const bytes of writes) backend.write(bytes);
-  backend.uncork();
+  // A write that the kernel refuses at once took no byte of it.
+  if (backend.encrypted || !backend.refuses) session.outcome.sent = true;
 }
 
 /** A portal that no client names: executing it fails, and that is what it is for. */

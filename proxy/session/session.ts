@@ -17,7 +17,9 @@ import type { SessionContext } from './context.ts';
 import { asClientError, cancelled, withSeverity } from './errors.ts';
 import { type Entry, Exchange, type ExchangeHost } from './exchange.ts';
 import { clientLimits, onInput, onInputPart } from './input.ts';
+import { MAX_WAITING_BYTES } from './limits.ts';
 import { ClientOutput } from './output.ts';
+import { Outcome } from './outcome.ts';
 import { onStatementDone } from './tracking.ts';
 import { abandon } from './release.ts';
 import { ToldParameters } from './told-parameters.ts';
@@ -38,9 +40,6 @@ import { errorResponse } from '../wire/encode.ts';
  */
 export type Phase = 'idle' | 'gathering' | 'placing' | 'busy' | 'open' | 'copy-in' | 'discarding' | 'closed';
 
-/** Input that may wait while the session is busy; beyond it the client's socket is not read. */
-const MAX_WAITING_BYTES = 64 * 1024;
-
 /**
  * One client. The files of this folder work on it as one state machine: `input` takes the client's messages, `start` and
  * `placement` find a server for a unit and send it, `answers` and `tracking` take what comes back, `recovery`
@@ -60,6 +59,7 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
   readonly settings: SessionSettings;
   readonly scope: UnitScope;
   readonly told = new ToldParameters();
+  readonly outcome = new Outcome();
   readonly pins = new Set<PinReason>();
   readonly floor: { -readonly [K in keyof ConsistencyFloor]: ConsistencyFloor[K] } = {
     committedAtMs: -Infinity,
@@ -84,7 +84,7 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
   holding = false;
   /** Its answer is dropped up to ReadyForQuery, and then this is done. */
   recovery: Recovery | null = null;
-  /** Its answer is dropped up to ReadyForQuery: the client was told what to think of it. */
+  /** The same, and nothing more is done: the client was told what to think of it. */
   muted = false;
   /** The open transaction may have written. */
   wrote = false;
@@ -243,7 +243,9 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
   }
 
   onStatementDone(entry: Entry, index: number, buffer: Buffer, start: number, end: number): void {
-    if (entry.tracked !== null && !entry.swallow) onStatementDone(this, entry, index, buffer, start, end);
+    if (entry.swallow) return;
+    this.outcome.completed += 1;
+    if (entry.tracked !== null) onStatementDone(this, entry, index, buffer, start, end);
   }
 
   onSkipped(entry: Entry): void {
@@ -263,8 +265,6 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
   tellParameters(backend: Backend): void {
     this.told.tell(backend, this.out);
   }
-
-  // ---- the end
 
   /** A CancelRequest with this session's key came. */
   cancel(): void {

@@ -174,7 +174,7 @@ describe('classification on real servers', {
       const { severity = '', code = '', file = null, routine = null } = error;
       const fields = { severity, sqlState: code, file, routine };
       const failure = { work: 'read', role: 'follower', transaction: 'none', sent: true, passedOn: false } as const;
-      assert.deepEqual(recoveryOf({ ...failure, attempts: 1, error: fields }), {
+      assert.deepEqual(recoveryOf({ ...failure, undone: false, attempts: 1, error: fields }), {
         kind: 'retry-on-leader',
         learn: true,
       });

@@ -10,7 +10,7 @@ import { NO_LSN, parseTerm } from '../../common/lsn.ts';
 import { createEtcdStore } from '../../election/store/etcd.ts';
 import { keysOf } from '../../election/store/keys.ts';
 import type { LeaseId, LeaseStore } from '../../election/store/port.ts';
-import { encodeRecord, leaderRecord, memberRecord, routeRecord } from '../../election/store/records.ts';
+import { encodeRecord, historyRecord, leaderRecord, memberRecord, routeRecord } from '../../election/store/records.ts';
 import { type RunningProxy, runProxy } from '../../proxy/server/run-proxy.ts';
 import { freePorts } from './ports.ts';
 import { startEtcd, type TestEtcd } from './etcd.ts';
@@ -41,6 +41,7 @@ export class ProxyCluster {
   leader = 'node1';
   term = 1n;
   #seq = 0;
+  #nextXid: string | null = null;
   #lease: LeaseId | null = null;
   #members: LeaseId | null = null;
   readonly #binDir: string;
@@ -117,14 +118,35 @@ export class ProxyCluster {
     this.#lease = null;
   }
 
-  /** Promotes a follower and opens the route of a new term to it. */
-  async promote(name: string): Promise<void> {
+  /** Promotes a follower and opens the route of a new term to it. `fenced` runs when it writes and nobody else may yet. */
+  async promote(name: string, fenced?: () => Promise<unknown>): Promise<void> {
     await this.releaseLeader();
     const { data } = this.node(name);
     await run(join(this.#binDir, 'pg_ctl'), ['promote', '-w', '-D', data], { ...this.#identity });
+    this.#nextXid = await this.sql(name, 'SELECT pg_snapshot_xmax(pg_current_snapshot())', 'postgres');
+    const previousLeader = this.leader;
     this.leader = name;
     this.term += 1n;
+    await this.#putHistory(previousLeader);
+    await fenced?.();
     await this.publish(false);
+  }
+
+  async #putHistory(previousLeader: string): Promise<void> {
+    const term = parseTerm(this.term);
+    const value = encodeRecord(historyRecord, {
+      term,
+      leader: this.leader,
+      previousLeader,
+      reason: 'failover',
+      parent: parseTerm(this.term - 1n),
+      promoted: true,
+      timeline: Number(this.term),
+      nextXid: this.#nextXid,
+      at: new Date().toISOString(),
+      detail: null,
+    });
+    await this.store.transact({ compare: [], then: [{ type: 'put', key: KEYS.history(term), value }] }, CALL);
   }
 
   /** Writes leader (on a lease) and route. */
@@ -134,7 +156,7 @@ export class ProxyCluster {
     this.#lease ??= (await this.store.grantLease(5000, CALL)).lease;
     this.#seq += 1;
     const leader = encodeRecord(leaderRecord, { node: this.leader, term, bootId: 'boot', address });
-    const route = { term, leader: this.leader, address, hold, seq: this.#seq, nextXid: null };
+    const route = { term, leader: this.leader, address, hold, seq: this.#seq, nextXid: this.#nextXid };
     await this.store.transact(
       {
         compare: [],

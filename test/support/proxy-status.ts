@@ -24,6 +24,7 @@ export function exampleStatus(changes: Partial<ProxyStatus> = {}): ProxyStatus {
           { id: 'proxy1', address: address(6432), httpUrl: 'http://x:2', appliedSeq: 12, heldWrites: 9, inFlight: 9 },
         ],
       ]),
+      history: new Map(),
       confirmedAtMs: 99_800,
     },
     freshness: {

@@ -1,0 +1,18 @@
+import type { Session } from './session.ts';
+
+/** No transaction is open any more. `onLeader`: what it wrote can be seen by others now, unless it failed. */
+export function onTransactionEnd(session: Session, onLeader: boolean, succeeded: boolean): void {
+  session.settings.endTransaction(succeeded);
+  session.statements.portals.clear();
+  session.statements.unnamedPortal = null;
+  session.outcome.forget();
+  if (session.wrote && onLeader) {
+    const nowMs = session.context.clock.nowMs();
+    session.floor.committedAtMs = nowMs;
+    session.context.databaseFloors.set(session.client.database, nowMs);
+  }
+  session.wrote = false;
+  if (!session.changedSchema) return;
+  session.changedSchema = false;
+  session.context.catalogOf(session.client.database).invalidate();
+}
