@@ -6,7 +6,7 @@ import { type LocalCluster, startLocalCluster } from '../support/local-cluster.t
 /** Followers that replay 300 ms late: the split must not show it to a session that wrote. */
 const APPLY_DELAY = '300ms';
 const WRITES = 10_000;
-const SESSIONS = 10;
+const SESSIONS = 20;
 let cluster: LocalCluster;
 
 before(async () => {
