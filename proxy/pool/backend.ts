@@ -62,6 +62,8 @@ export class Backend implements FrameSink {
   checkedAtMs: number;
   /** What was SET on it; null: not known, to be reset before the next use. */
   settings: SettingsImage | null;
+  /** It has state of a session that no SET takes away (a lock, a held cursor): nobody else may have it. */
+  soiled = false;
   /** Whose unnamed statement it has, and which of theirs. */
   unnamedOwner: unknown = null;
   /** Cancel requests on their way; it must not go to another user before they arrived. */

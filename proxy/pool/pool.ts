@@ -154,7 +154,7 @@ export class Pool implements BackendOwner {
     }
     const nowMs = this.options.clock.nowMs();
     this.lastUsedMs = nowMs;
-    if (this.closed || nowMs - backend.createdAtMs > this.options.limits.maxLifetimeMs) {
+    if (this.closed || backend.soiled || nowMs - backend.createdAtMs > this.options.limits.maxLifetimeMs) {
       backend.destroy();
       return;
     }

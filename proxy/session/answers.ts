@@ -198,7 +198,10 @@ function noteRead(session: Session, backend: Backend): void {
 function notePins(session: Session, backend: Backend): void {
   const plan = session.unit?.plan;
   if (plan === undefined) return;
-  if (!session.errored && backend.place.role === 'leader') for (const pin of plan.pins) session.pins.add(pin);
+  if (backend.place.role === 'leader') {
+    // A lock of the session outlives the failure of the statement that took it.
+    for (const pin of plan.pins) if (!session.errored || pin === 'advisory-lock') session.pins.add(pin);
+  }
   if (plan.ddl) session.changedSchema = true;
 }
 

@@ -67,6 +67,8 @@ const UNREADABLE =
 export function needOf(session: Session, unit: Unit): Need {
   const { transaction, settings } = session;
   if (unit.leaderOnly) return 'leader';
+  // What is to outlast the transaction needs a server that the session can keep.
+  if (unit.plan.pins.length > 0) return 'leader';
   if (transaction.kind === 'deferred') return routeOfTransaction(transaction.modes, settings.transactionDefaults);
   const encoding = settings.valueOf('client_encoding');
   if (encoding !== undefined && UNREADABLE.test(encoding)) return 'leader';

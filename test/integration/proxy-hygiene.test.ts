@@ -39,6 +39,14 @@ describe('sessions that share servers', () => {
     throw new Error('the follower does not replay');
   }
 
+  async function until(holds: () => Promise<boolean>): Promise<void> {
+    for (let i = 0; i < 60; i++) {
+      if (await holds()) return;
+      await sleep(50);
+    }
+    assert.fail('not within 3 s');
+  }
+
   test('after a change of password sessions from before it go on, with the proof of a later login', async () => {
     await cluster.sql('node1', "CREATE ROLE changing LOGIN PASSWORD 'old'");
     await replayed();
@@ -56,6 +64,52 @@ describe('sessions that share servers', () => {
     await busy;
     // A pool that is new: the leader's.
     await old.query('BEGIN; SELECT txid_current(); COMMIT');
+  });
+
+  test('what a READ ONLY transaction left on a follower is not there for others', async () => {
+    const client = await connect();
+    await client.query('BEGIN READ ONLY');
+    await client.query('SELECT 1');
+    await client.query('SELECT pg_advisory_lock(77)');
+    await client.query('PREPARE left_behind AS SELECT 1');
+    await client.query('DECLARE left_open CURSOR WITH HOLD FOR SELECT 1');
+    await client.query('COMMIT');
+    await assert.rejects(
+      (async () => {
+        await client.query('BEGIN READ ONLY');
+        await client.query('SELECT pg_advisory_lock(78), 1 / count(*) FROM t WHERE i < 0');
+      })(),
+      { code: '22012' },
+    );
+    await client.query('ROLLBACK');
+    const LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+    await until(async () => (await cluster.sql('node2', LOCKS)) === '0');
+    await client.query('BEGIN READ ONLY');
+    const { rows } = await client.query(
+      'SELECT (SELECT count(*)::int FROM pg_prepared_statements WHERE from_sql) + count(*)::int AS n FROM pg_cursors',
+    );
+    await client.query('COMMIT');
+    assert.equal(rows[0].n, 0);
+  });
+
+  test('a READ ONLY transaction that begins with what outlasts it runs on the leader, which the session keeps', async () => {
+    const client = await connect();
+    await client.query('BEGIN READ ONLY');
+    await client.query('SELECT pg_advisory_lock(79)');
+    await client.query('COMMIT');
+    assert.equal((await client.query('SELECT pg_advisory_unlock(79) AS held')).rows[0].held, true);
+  });
+
+  test('a lock that was taken by a statement that failed keeps the session on its server', async () => {
+    const client = await connect();
+    const query = 'SELECT pg_advisory_lock(80), 1 / count(*) FROM t WHERE i < 0';
+    await assert.rejects(client.query(query), { code: '22012' });
+    assert.equal((await client.query('SELECT pg_advisory_unlock(80) AS held')).rows[0].held, true);
+    const other = await connect();
+    const { rows } = await other.query(
+      "/* leasehold: leader */ SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory'",
+    );
+    assert.equal(rows[0].n, 0);
   });
 
   describe('without the followers that it waits for', () => {
