@@ -256,6 +256,7 @@ function lead(turn: Turn, createRevision: number, guardedAtMs: number): void {
     recording: null,
     barrier: null,
     missingSinceMs: new Map(),
+    openedAtMs: null,
     rewindable: false,
     aliveAtMs: turn.now,
   };

@@ -7,6 +7,7 @@ import { routeOf } from './writes.ts';
 
 /** A commit that waits is asked for again: whatever hangs, a new one does not. */
 const ROW_TIMEOUT_MS = 5000;
+const CHECKPOINT_AFTER_MS = 500;
 
 export function proceedHeld(turn: Turn): void {
   if (!holdLease(turn)) return;
@@ -51,7 +52,7 @@ export function leaderDone(turn: Turn, mode: ModeOf<'LEADER_HELD'> | ModeOf<'LEA
   } else if (answer.what === 'open') turn.setServer({ open: true });
   else if (answer.what === 'checkpoint') turn.setLead({ rewindable: true });
   else if (answer.what === 'route') {
-    turn.setLead({ routeSeq: mode.lead.routeSeq + 1 });
+    turn.setLead({ routeSeq: mode.lead.routeSeq + 1, openedAtMs: turn.now });
     const { lead } = turn.state.mode as typeof mode;
     turn.note(null);
     turn.set({ failures: 0 });
@@ -81,6 +82,8 @@ export function proceedOpen(turn: Turn): void {
 
 /** pg_rewind takes its source's timeline from the last checkpoint. */
 function keepRewindable(turn: Turn, lead: Lead): void {
+  // Not in the moment in which all that was held comes at once.
+  if (lead.openedAtMs !== null && turn.now - lead.openedAtMs < CHECKPOINT_AFTER_MS) return;
   if (lead.rewindable || !turn.idle('checkpoint')) return;
   turn.start('checkpoint', 'checkpoint', 600_000, { type: 'pg-checkpoint' });
 }

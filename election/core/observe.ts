@@ -6,6 +6,7 @@ import type { Answer, Turn } from './turn.ts';
 import type { Input } from './types.ts';
 
 const PUBLISH_EVERY_MS = 200;
+const URGENT_EVERY_MS = 20;
 const FORKS_KEPT = 32;
 const MEMBER_RETRY_MS = 300;
 const SLOTS_RETRY_MS = 2000;
@@ -142,6 +143,7 @@ function publish(turn: Turn): void {
   const { memberLease, published, view, config } = turn.state;
   if (memberLease === null || view === null || !turn.idle('member-put')) return;
   if (turn.now < turn.state.memberRetryAtMs) return;
+  if (published !== null && turn.now - published.atMs < URGENT_EVERY_MS) return;
   const record = ownMember(turn);
   const text = encodeRecord(memberRecord, record);
   const lost = published !== null && turn.now - published.atMs > 1000 && !view.members.has(config.node);
@@ -149,7 +151,7 @@ function publish(turn: Turn): void {
   // Positions alone may wait; a change of state, and everything while a hold stops the writes, may not.
   const before = view.members.get(config.node);
   const urgent = view.route?.hold === true || before?.state !== record.state || before.streaming !== record.streaming;
-  if (published !== null && turn.now - published.atMs < (urgent ? 20 : PUBLISH_EVERY_MS)) return;
+  if (published !== null && turn.now - published.atMs < (urgent ? URGENT_EVERY_MS : PUBLISH_EVERY_MS)) return;
   turn.set({ published: { text, atMs: turn.now } });
   const put = { type: 'put', key: turn.keys.member(config.node), value: text, lease: memberLease.id } as const;
   turn.transact('member-put', 'member', 1000, { compare: [], then: [put] });
@@ -160,7 +162,9 @@ function sampleRegularly(turn: Turn): void {
   if (!server.running || !turn.idle('sample', 'kill')) return;
   if (mode.kind === 'PLEDGED' && mode.phase === 'sample') return;
   if (mode.kind === 'PROMOTING' && mode.phase === 'sample') return;
-  const busy = view?.route?.hold === true || ('lead' in mode && mode.lead.barrier !== null);
+  // A planned switchover waits for the target's position; elsewhere samples would only take time from what is urgent.
+  const handsOver = view?.route?.hold === true && view.switchover !== null;
+  const busy = handsOver || ('lead' in mode && mode.lead.barrier !== null);
   if (turn.now - server.sampledAtMs < (busy ? 20 : 200)) return;
   turn.start('sample', 'regular', 1000, { type: 'pg-sample' });
 }
@@ -174,8 +178,7 @@ function keepSlots(turn: Turn): void {
   // A node that is away for a moment keeps its slot: only additions count, until a leader drops what is gone for long.
   const known = slots === null ? [] : slots.nodes;
   const wanted = [...new Set([...known, ...nodes])].sort();
-  const role = server.sample?.inRecovery === false ? 'leader' : 'follower';
-  const text = `${role}:${server.sample?.pid ?? 0}:${wanted.join()}`;
+  const text = `${server.sample?.pid ?? 0}:${wanted.join()}`;
   if (server.sample === null || wanted.length === 0 || slots?.text === text || turn.now < turn.state.slotsRetryAtMs)
     return;
   turn.set({ slots: { text, nodes: wanted } });

@@ -134,6 +134,8 @@ export interface Lead {
   readonly barrier: SyncBarrier | null;
   /** Since when each member of the set in force has not been streaming. */
   readonly missingSinceMs: ReadonlyMap<string, number>;
+  /** When the route was opened first; null before. */
+  readonly openedAtMs: number | null;
   readonly rewindable: boolean;
   /** When PostgreSQL last answered, or the lead began. */
   readonly aliveAtMs: number;
