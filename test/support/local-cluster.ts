@@ -56,6 +56,8 @@ export interface LocalCluster {
   stop(): Promise<void>;
 }
 
+/** What `up` starts by default. */
+const NODES = 3;
 const ROOT = resolve(import.meta.dirname, '../..');
 
 /** `settings`: LEASEHOLD_… variables, which the agents and the proxy of the cluster inherit. */
@@ -186,6 +188,7 @@ function isInStep(now: Status): boolean {
   const leader = now.nodes.find((node) => node.node === now.leader?.node);
   if (leader === undefined || now.route === null || now.route.hold) return false;
   const others = now.nodes.filter((node) => node !== leader);
+  if (others.length !== NODES - 1) return false; // a node that says nothing of itself is not listed
   return others.every(
     (node) => node.role === 'follower' && node.timeline === leader.timeline && Number(node.lagBytes ?? Infinity) < 1e6,
   );
