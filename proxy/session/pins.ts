@@ -2,6 +2,7 @@ import type { Backend } from '../pool/backend.ts';
 import { runInternal } from '../pool/internal-query.ts';
 import type { PinReason } from '../sql/types.ts';
 import { INTERNAL_TIMEOUT_MS } from './limits.ts';
+import { stateLost } from './errors.ts';
 import { dropBackend, giveBack } from './give-back.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
@@ -21,19 +22,19 @@ export function shouldRecheckPins(session: Session, unit: Unit): boolean {
 /** Asks the server which pins still hold; the session's next input waits for the answer. */
 export function recheckPins(session: Session, backend: Backend): void {
   session.phase = 'placing';
+  backend.unnamedOwner = null; // a simple query drops the unnamed statement
+  session.statements.unnamed = null;
   void runInternal(backend, STATE_SQL, INTERNAL_TIMEOUT_MS).then(
     (rows) => {
       for (const [index, reason] of ASKABLE.entries()) if (rows[0]?.[index] === '0') session.pins.delete(reason);
-      backend.unnamedOwner = null; // a simple query drops the unnamed statement
-      session.statements.unnamed = null;
       if (session.pins.size === 0) giveBack(session);
       goOn(session);
     },
-    () => {
-      // Not answered: then the connection is gone, and what was pinned with it.
-      session.pins.clear();
-      dropBackend(session);
-      goOn(session);
+    (error: unknown) => {
+      // Gone, and what was pinned with it. Refused (its statement_timeout, say): then the pins hold until the next time.
+      if (!backend.closed) goOn(session);
+      else if (session.phase === 'closed') dropBackend(session);
+      else session.terminate(stateLost(`no answer about what is kept there: ${String(error)}`, session.pins));
     },
   );
 }

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ClientError } from '../../common/errors.ts';
+import type { Backend, BackendUser } from '../pool/backend.ts';
+import type { PinReason } from '../sql/types.ts';
+import { errorResponse, READY_IDLE } from '../wire/encode.ts';
+import { recheckPins } from './pins.ts';
+import type { Session } from './session.ts';
+
+/** A session with a lock whose server answers the question for it as `onQuestion` says. */
+function pinned(onQuestion: (backend: Backend & { closed: boolean }, user: BackendUser) => void) {
+  const ended: ClientError[] = [];
+  let user: BackendUser | null = null;
+  const backend = {
+    closed: false,
+    place: { node: 'node1' },
+    user: {},
+    attach: (next: BackendUser) => {
+      user = next;
+    },
+    resume: () => undefined,
+    destroy: () => undefined,
+    write: () => setImmediate(() => onQuestion(backend as unknown as Backend, user as unknown as BackendUser)),
+  };
+  const session = {
+    phase: 'idle',
+    backend,
+    pins: new Set<PinReason>(['advisory-lock']),
+    statements: { unnamed: null },
+    terminate: (error: ClientError) => ended.push(error),
+    readOn: () => undefined,
+  };
+  recheckPins(session as unknown as Session, backend as unknown as Backend);
+  return { session, ended };
+}
+
+const settled = () => new Promise((resolve) => setTimeout(resolve, 20));
+
+test('a session whose server goes while it is asked what is kept there is ended, not left without its lock', async () => {
+  const { session, ended } = pinned((backend, user) => {
+    backend.closed = true;
+    user.onBackendLost({ reason: 'node1 closed the connection', fatal: null });
+  });
+  await settled();
+  assert.equal(ended[0]?.sqlState, '57P01');
+  assert.match(ended[0]?.message ?? '', /advisory-lock/);
+  assert.equal(session.phase, 'placing');
+});
+
+test('a server that refuses the question keeps what is pinned, and the session goes on', async () => {
+  const refusal = errorResponse(new ClientError({ sqlState: '57014', message: 'statement timeout' }));
+  const { session, ended } = pinned((_, user) => {
+    user.onBackendMessage(0x45, refusal, 0, refusal.length);
+    user.onBackendMessage(0x5a, READY_IDLE, 0, READY_IDLE.length);
+  });
+  await settled();
+  assert.deepEqual(ended, []);
+  assert.equal(session.phase, 'idle');
+  assert.deepEqual([...session.pins], ['advisory-lock']);
+});
