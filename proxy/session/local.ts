@@ -3,7 +3,10 @@ import { answerLocally as transactionAnswer, IDLE, readyStatus, type LocalAnswer
 import type { Classification, StatementInfo } from '../sql/types.ts';
 import * as encode from '../wire/encode.ts';
 import { inFailedTransaction } from './errors.ts';
+import type { Entry } from './exchange.ts';
+import { onlyStatement } from './outcome.ts';
 import { answerOwnSetting, type OwnAnswer } from './own-settings.ts';
+import type { Prepared } from './prepared.ts';
 import { forgetTransaction } from './refuse.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
@@ -85,7 +88,40 @@ function sendOwn(session: Session, own: OwnAnswer): void {
 function answerExtended(session: Session, unit: Unit): boolean {
   const executed = unit.entries.find((entry) => entry.kind === 'execute');
   if (executed === undefined || executed.tracked === null) return answerOwnShow(session, unit);
-  return answerOwn(session, unit, executed.tracked);
+  return answerOwn(session, unit, executed.tracked) || answerTransaction(session, unit);
+}
+
+/** BEGIN alone, and what changes or ends a transaction that no server has seen. */
+function answerTransaction(session: Session, unit: Unit): boolean {
+  const statement = onlyStatement(unit);
+  if (statement === null || (session.pins.size > 0 && session.backend !== null)) return false;
+  const binds = unit.entries.filter(({ kind }) => kind === 'bind');
+  const prepared = binds[0]?.prepared;
+  if (binds.length !== 1 || prepared === null || prepared === undefined) return false;
+  if (unit.entries.some((entry) => !isPlain(entry, prepared))) return false;
+  const text = prepared.parse.subarray(prepared.textStart, prepared.textEnd);
+  const sql = statement.start < 0 ? text.toString() : text.toString('utf8', statement.start, statement.end);
+  const answer = transactionAnswer(session.transaction, statement, sql);
+  if (answer === null || answer.kind === 'error') return false;
+  for (const { kind, bytes, prepared: of } of unit.entries) {
+    if (kind === 'parse') session.out.send(encode.PARSE_COMPLETE);
+    else if (kind === 'bind') session.out.send(encode.BIND_COMPLETE);
+    else if (kind === 'local') session.out.send(bytes);
+    else if (kind === 'describe') describeOwn(session, NO_ROWS, of !== null);
+    else if (kind === 'execute') complete(session, answer, statement);
+  }
+  session.out.send(encode.readyForQuery(readyStatus(session.transaction)));
+  session.phase = 'idle';
+  session.unit = null;
+  return true;
+}
+
+const NO_ROWS: OwnAnswer = { tag: '' };
+
+/** Part of running this statement once, and of nothing else. */
+function isPlain({ kind, prepared }: Entry, of: Prepared): boolean {
+  if (kind === 'local' || kind === 'sync' || kind === 'execute') return true;
+  return kind === 'parse' || kind === 'bind' || kind === 'describe' ? prepared === null || prepared === of : false;
 }
 
 /** SHOW is not tracked: it is found by its Parse or Bind. */
