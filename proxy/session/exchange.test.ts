@@ -81,3 +81,20 @@ test('an answer that nothing asked for is a violation', () => {
   assert.equal(play([entry('bind'), entry('sync')], '1').verdicts, 'v');
   assert.equal(play([entry('bind'), entry('sync')], 'Z').verdicts, 'v');
 });
+
+test('what is answered is forgotten though one answer is always outstanding; too much ahead of the answers is full', () => {
+  const { exchange } = play([entry('bind')], '');
+  for (let i = 0; i < 10_000; i++) {
+    exchange.push(entry('bind'));
+    assert.equal(exchange.onAnswer(0x32, EMPTY, 0, 0), 'forward');
+  }
+  assert.ok(exchange.size < 1_000, String(exchange.size));
+  assert.equal(exchange.pending().length, 1);
+  let ahead = 0;
+  for (; !exchange.full; ahead += 1) exchange.push(entry('local'));
+  assert.ok(ahead < 10_000);
+  assert.equal(exchange.onAnswer(0x32, EMPTY, 0, 0), 'forward');
+  exchange.emitLocals();
+  assert.equal(exchange.full, false);
+  assert.ok(exchange.done);
+});

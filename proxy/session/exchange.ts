@@ -33,6 +33,11 @@ export interface ExchangeHost {
   onLocal(entry: Entry): void;
 }
 
+/** Messages that a client may send ahead of their answers in one unsynced sequence. */
+const MAX_UNANSWERED = 2_000;
+/** Entries that are answered are forgotten in batches of so many. */
+const FORGET_ANSWERED = 256;
+
 /** What to do with a message of the server. */
 export type Verdict = 'forward' | 'swallow' | 'error' | 'ready' | 'violation';
 
@@ -57,6 +62,16 @@ export class Exchange {
     return this.#head >= this.#queue.length;
   }
 
+  /** So much is not answered yet that the client must wait. A Flush must be sent, lest the server keeps its answers. */
+  get full(): boolean {
+    return this.#queue.length - this.#head >= MAX_UNANSWERED;
+  }
+
+  /** Entries that are kept, answered or not. */
+  get size(): number {
+    return this.#queue.length;
+  }
+
   /** After an error without a Sync behind it: the server ignores everything until one comes. */
   get skipping(): boolean {
     return this.#skipping;
@@ -75,6 +90,10 @@ export class Exchange {
       this.#queue.length = 0;
       this.#head = 0;
       this.#index = 0;
+    }
+    if (this.#head >= FORGET_ANSWERED && this.#head * 2 >= this.#queue.length) {
+      this.#queue.splice(0, this.#head);
+      this.#head = 0;
     }
     this.#queue.push(entry);
     if (entry.kind === 'sync') this.#skipping = false;

@@ -136,6 +136,7 @@ function onOpenInput(session: Session, type: number, message: Buffer): void {
   addExtended(unit, message, session.statements, session.scope);
   for (const entry of unit.entries.splice(before)) sendEntry(session, entry);
   exchange.emitLocals();
+  if (exchange.full) session.backend?.write(FLUSH);
 }
 
 function onCopyInput(session: Session, type: number, message: Buffer): void {

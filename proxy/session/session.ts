@@ -183,7 +183,7 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
 
   get reads(): boolean {
     const { phase } = this;
-    return phase !== 'placing' && phase !== 'busy' && phase !== 'closed';
+    return phase !== 'placing' && phase !== 'busy' && phase !== 'closed' && (this.partOpen || !this.exchange.full);
   }
 
   /** The phase changed to one that reads: goes on with what waited. */

@@ -3,7 +3,9 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { sendCancelRequest } from '../../proxy/pool/cancel.ts';
+import { bind, close, execute, FLUSH, parse, SYNC } from '../../proxy/wire/encode.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
+import { RawClient } from '../support/raw-client.ts';
 
 /** What one session leaves behind, or a proxy overlooks, and others would have to suffer. */
 describe('sessions that share servers', () => {
@@ -110,6 +112,19 @@ describe('sessions that share servers', () => {
       "/* leasehold: leader */ SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory'",
     );
     assert.equal(rows[0].n, 0);
+  });
+
+  test('a sequence without a Sync, far ahead of its answers, is answered in full', async () => {
+    await using raw = await RawClient.connect({ port: cluster.port });
+    const round = [parse('', Buffer.from('SELECT 1')), bind('', ''), close('S', 'unknown'), close('P', '')];
+    raw.send(parse('', Buffer.from('SELECT pg_sleep(0.3)')), bind('', ''), execute(''), FLUSH);
+    for (let i = 0; i < 3_000; i++) raw.send(...round);
+    // Closes are answered by the proxy, in their turn: behind what the server has not been asked to send.
+    for (let i = 0; i < 6_000; i++) raw.send(close('S', 'unknown'));
+    raw.send(SYNC);
+    const answers = await raw.read('Z', 1, 15_000);
+    assert.equal(answers.filter((answer) => answer.startsWith('3')).length, 3_000 * 2 + 6_000);
+    assert.equal(answers.filter((answer) => answer.startsWith('2')).length, 3_001);
   });
 
   describe('without the followers that it waits for', () => {
