@@ -6,6 +6,7 @@ import { readyStatus } from '../routing/transaction.ts';
 import type { Entry } from './exchange.ts';
 import { answerLocally } from './local.ts';
 import { OPAQUE_PLAN } from './plan.ts';
+import { mayStillLead } from './release.ts';
 import { sendEntry } from './send.ts';
 import type { Session } from './session.ts';
 import { startUnit } from './start.ts';
@@ -118,17 +119,20 @@ function onOpenInput(session: Session, type: number, message: Buffer): void {
     return;
   }
   if (type === SYNC_TYPE) {
+    unit.complete = true;
+    unit.streamed = true;
+    if (!mayFeed(session)) return;
     exchange.push(SYNC_ENTRY);
     session.backend?.write(SYNC);
-    unit.complete = true;
     session.phase = 'busy';
     return;
   }
   if (exchange.skipping || type === COPY_DATA || type === COPY_DONE || type === COPY_FAIL) return;
   unit.streamed = true;
+  if (type === QUERY || type === CALL) unit.complete = true;
+  if (!mayFeed(session)) return;
   if (type === QUERY || type === CALL) {
     sendEntry(session, queryEntry(message, type === CALL ? 'call' : 'query'));
-    unit.complete = true;
     session.phase = 'busy';
     return;
   }
@@ -140,10 +144,22 @@ function onOpenInput(session: Session, type: number, message: Buffer): void {
 }
 
 function onCopyInput(session: Session, type: number, message: Buffer): void {
+  if (!mayFeed(session)) return;
   feed(session, message);
   if (type !== COPY_DONE && type !== COPY_FAIL) return;
   session.exchange.endCopy();
   session.phase = session.exchange.head?.kind === 'query' ? 'busy' : 'open';
+}
+
+/**
+ * S5 within a unit: nothing more of it goes to a server that may lead no more. Its transaction is given up with it: not
+ * worth a wait with half of the unit there.
+ */
+function mayFeed(session: Session): boolean {
+  const { backend } = session;
+  if (backend === null || mayStillLead(session, backend)) return true;
+  backend.lose('this proxy could not confirm that the server still leads');
+  return false;
 }
 
 function feed(session: Session, bytes: Buffer): void {
@@ -170,7 +186,10 @@ export function onInputPart(
     startParted(session, type, piece);
     return;
   }
-  if (session.phase === 'copy-in' || session.partOpen) feed(session, piece);
+  if (session.phase === 'copy-in' || session.partOpen) {
+    if (!mayFeed(session)) return;
+    feed(session, piece);
+  }
   if (!last || !session.partOpen) return;
   session.partOpen = false;
   if (type === QUERY || type === CALL) session.phase = 'busy';
@@ -178,6 +197,7 @@ export function onInputPart(
 
 function startParted(session: Session, type: number, piece: Buffer): void {
   if (session.phase === 'discarding' || session.exchange.skipping) return;
+  if (session.phase === 'open' && !mayFeed(session)) return;
   if (type === QUERY || type === CALL) {
     const unit = session.phase === 'gathering' ? (session.unit as Unit) : new Unit();
     if (session.phase === 'open') {

@@ -3,7 +3,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { sendCancelRequest } from '../../proxy/pool/cancel.ts';
-import { bind, close, execute, FLUSH, parse, SYNC } from '../../proxy/wire/encode.ts';
+import { bind, close, execute, FLUSH, parse, query, SYNC } from '../../proxy/wire/encode.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 import { RawClient } from '../support/raw-client.ts';
 
@@ -125,6 +125,43 @@ describe('sessions that share servers', () => {
     const answers = await raw.read('Z', 1, 15_000);
     assert.equal(answers.filter((answer) => answer.startsWith('3')).length, 3_000 * 2 + 6_000);
     assert.equal(answers.filter((answer) => answer.startsWith('2')).length, 3_001);
+  });
+
+  describe('S5 within a unit: when the lease is over, the leader gets no more of it', () => {
+    const insert = (n: number) => [parse('', Buffer.from(`INSERT INTO t VALUES (${n})`)), bind('', ''), execute('')];
+    const copy = (letter: string, text = '') => {
+      const message = Buffer.from(`${letter}....${text}`);
+      message.writeInt32BE(message.length - 1, 1);
+      return message;
+    };
+    const UNITS: readonly (readonly [string, Buffer[], string, Buffer[][]])[] = [
+      ['statements after a Flush', [...insert(2001), FLUSH], 'C', [[...insert(2002), FLUSH], [SYNC]]],
+      ['the Sync after a Flush', [...insert(2003), FLUSH], 'C', [[SYNC]]],
+      ['a Query after a Flush', [...insert(2004), FLUSH], 'C', [[query('INSERT INTO t VALUES (2005)')]]],
+      ['COPY data', [query('COPY t FROM STDIN')], 'G', [[copy('d', '2006\tx\n'), copy('c')]]],
+    ];
+    for (const [name, first, until, then] of UNITS) {
+      test(name, async () => {
+        await using raw = await RawClient.connect({ port: cluster.port });
+        raw.send(...first);
+        await raw.read(until);
+        await cluster.releaseLeader();
+        try {
+          await sleep(200);
+          for (const messages of then) raw.send(...messages);
+          const answers = await raw.read('Z');
+          assert.match(answers[0] ?? '', /^E\|ERROR\|(?:08007|40001)\|/);
+          assert.equal(answers.at(-1), 'Z|"I"');
+          assert.equal(answers.length, 2);
+          await sleep(100);
+          assert.equal(await cluster.sql('node1', 'SELECT count(*) FROM t WHERE i > 2000'), '0');
+        } finally {
+          await cluster.publish(false);
+        }
+        raw.send(query('INSERT INTO t VALUES (1)'), query('DELETE FROM t WHERE i = 1'));
+        assert.deepEqual((await raw.read('Z', 2)).map((answer) => answer[0]).join(''), 'CZCZ');
+      });
+    }
   });
 
   describe('without the followers that it waits for', () => {
