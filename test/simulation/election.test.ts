@@ -27,6 +27,10 @@ const REGRESSIONS = [
   { seed: 92, was: 'two leaders made timelines of the same number, and a follower streamed over the foreign one' },
   { seed: 82, was: 'the system record was written without a system identifier' },
   { seed: 1098, was: 'with `hold`, a leader waited for followers that waited for an open leader to copy from' },
+  {
+    seed: 2123,
+    was: 'a copy that had streamed past the timeline it agreed to claimed too little, and acknowledged writes were lost',
+  },
   { seed: 39, was: 'with `hold`, the first leader never opened' },
 ];
 
