@@ -115,7 +115,7 @@ export function pledgedDone(turn: Turn, mode: ModeOf<'PLEDGED'>, answer: Answer)
   const { outcome } = answer;
   if (answer.what === 'unfollow') turn.go({ ...mode, phase: 'sample' });
   else if (answer.lane === 'sample') {
-    takeSample(turn, outcome);
+    takeSample(turn, answer);
     const { sample } = turn.state.server;
     if (sample === null || sample.receiver.running) {
       turn.pause(50);

@@ -9,6 +9,7 @@ const PATIENCE_MS = 3000;
 /** PostgreSQL's processes read a reloaded setting each in its own time: the barrier is taken when all surely have. */
 const SETTLE_MS = 200;
 const ROW_PATIENCE_MS = 1500;
+const OPENING_MS = 300;
 
 /**
  * Moves the durability record and PostgreSQL towards the followers that there are, one step at a time, in the order
@@ -21,9 +22,7 @@ export function manageSync(turn: Turn): void {
   const { lead } = mode;
   if (server.sample === null || server.sample.inRecovery || !turn.idle('sync', 'decide', 'kill')) return;
   if (turn.now < turn.state.retryAtMs) return;
-  // What confirms the term is not disturbed: a rule that changes makes it begin anew.
-  const row = turn.state.pending.row;
-  if (row !== undefined && turn.now - row.sinceMs < ROW_PATIENCE_MS) return;
+  if (opens(turn)) return;
   // An answer that was lost is asked for until it is known: both records may be in force meanwhile.
   if (lead.recording !== null) return record(turn, lead, lead.recording);
   const wanted = wantedNow(turn, lead);
@@ -36,6 +35,18 @@ export function manageSync(turn: Turn): void {
   if (plan.order === 'record-first') return record(turn, lead, plan.next);
   if (!isApplied(turn, lead, plan.next)) return apply(turn, plan.next);
   raise(turn, plan.next);
+}
+
+/**
+ * The term is being confirmed by a rule that some followers can meet, or opens: others are taken in a moment later.
+ * A rule that changes would make the confirmation begin anew, and a reload delays what the held writes wait for.
+ */
+function opens(turn: Turn): boolean {
+  const { mode, pending, config } = turn.state;
+  if (mode.kind === 'LEADER_OPEN') return turn.now - (mode.lead.openedAtMs ?? turn.now) < OPENING_MS;
+  if (mode.kind !== 'LEADER_HELD') return false;
+  if (mode.phase === 'row') return pending.row !== undefined && turn.now - pending.row.sinceMs < ROW_PATIENCE_MS;
+  return config.withoutFollower === 'go-on' || mode.lead.recorded.k >= config.syncAcks;
 }
 
 function wantedNow(turn: Turn, lead: Lead): SyncSet {
@@ -87,7 +98,7 @@ function raise(turn: Turn, target: SyncSet): void {
   if (barrier === null || !sameSet(barrier.target, target)) {
     return turn.setLead({ barrier: { target, sinceMs: turn.now, lsn: null } });
   }
-  if (server.sampledAtMs < barrier.sinceMs + SETTLE_MS) return;
+  if (server.askedAtMs < barrier.sinceMs + SETTLE_MS) return;
   const lsn = barrier.lsn ?? server.sample.flushedLsn;
   if (barrier.lsn === null) turn.setLead({ barrier: { ...barrier, lsn } });
   if (barrierReached(target, streamingByConsent(turn.state), lsn)) record(turn, mode.lead, target);

@@ -36,7 +36,7 @@ export function settleCommon(turn: Turn, answer: Answer): boolean {
   switch (answer.lane) {
     case 'sample':
       if (answer.what !== 'regular') return false;
-      takeSample(turn, outcome);
+      takeSample(turn, answer);
       return true;
     case 'slots':
       if (outcome === null) turn.set({ slots: null, slotsRetryAtMs: turn.now + SLOTS_RETRY_MS });
@@ -57,10 +57,10 @@ export function settleCommon(turn: Turn, answer: Answer): boolean {
   }
 }
 
-export function takeSample(turn: Turn, outcome: Answer['outcome']): void {
+export function takeSample(turn: Turn, { outcome, sinceMs }: Answer): void {
   const sample = outcome?.type === 'sample' ? outcome.sample : null;
   const idleSinceMs = sample === null || sample.receiver.streaming ? null : (turn.state.server.idleSinceMs ?? turn.now);
-  turn.setServer({ sample, sampledAtMs: turn.now, idleSinceMs });
+  turn.setServer({ sample, sampledAtMs: turn.now, askedAtMs: sinceMs, idleSinceMs });
   const { mode } = turn.state;
   if (sample === null || !('lead' in mode)) return;
   const streaming = new Set(streamingByConsent(turn.state).map((s) => s.node));

@@ -120,7 +120,7 @@ export function promotingDone(turn: Turn, mode: ModeOf<'PROMOTING'>, answer: Ans
       return turn.go({ ...mode, lead: { ...mode.lead, timeline, nextXid }, phase: 'sample' });
     }
     case 'promoted':
-      return promoted(turn, outcome);
+      return promoted(turn, answer);
     case 'announce':
     case 'announce-bootstrap':
       turn.setLead({ routeSeq: mode.lead.routeSeq + 1 });
@@ -128,8 +128,8 @@ export function promotingDone(turn: Turn, mode: ModeOf<'PROMOTING'>, answer: Ans
   }
 }
 
-function promoted(turn: Turn, outcome: Answer['outcome']): void {
-  takeSample(turn, outcome);
+function promoted(turn: Turn, answer: Answer): void {
+  takeSample(turn, answer);
   const { mode, server } = turn.state;
   if (mode.kind !== 'PROMOTING') return;
   if (server.sample === null || server.sample.inRecovery) return turn.pause(50);

@@ -58,6 +58,8 @@ export interface ServerFacts {
   readonly running: boolean;
   readonly sample: PostgresSample | null;
   readonly sampledAtMs: number;
+  /** When that sample was asked for: what it says was true at this moment or later. */
+  readonly askedAtMs: number;
   /** Clients are let in. */
   readonly open: boolean;
   /** Since when a follower that was told whom to follow has not been streaming; null while it streams. */
@@ -249,6 +251,7 @@ export function initialState(config: CoreConfig, local: LocalState): AgentState 
       running: false,
       sample: null,
       sampledAtMs: Number.NEGATIVE_INFINITY,
+      askedAtMs: Number.NEGATIVE_INFINITY,
       open: false,
       idleSinceMs: null,
     },
