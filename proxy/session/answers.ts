@@ -1,8 +1,9 @@
 import { onTransactionEvent } from '../routing/transaction.ts';
 import { decodeErrorFields } from '../wire/decode.ts';
-import { errorResponse, readyForQuery } from '../wire/encode.ts';
+import { readyForQuery } from '../wire/encode.ts';
 import type { Backend, BackendLoss } from '../pool/backend.ts';
-import { outcomeUnknown, stateLost, lossReason } from './errors.ts';
+import { isInDoubt, isTagInDoubt, tellInDoubt } from './cancel.ts';
+import { stateLost, lossReason } from './errors.ts';
 import type { Entry } from './exchange.ts';
 import { decide, afterDropped, afterLossInFlight, afterLossBetween } from './recovery.ts';
 import { dropBackend, giveBack } from './give-back.ts';
@@ -15,6 +16,7 @@ import { onTransactionEnd } from './transaction-end.ts';
 const PARAMETER_STATUS = 0x53;
 const NOTICE = 0x4e;
 const NOTIFICATION = 0x41;
+const COMMAND_COMPLETE = 0x43;
 
 /** One message (or the first part of one) of the session's server. */
 export function onAnswer(session: Session, type: number, buffer: Buffer, start: number, end: number): void {
@@ -33,6 +35,10 @@ export function onAnswer(session: Session, type: number, buffer: Buffer, start: 
   switch (exchange.onAnswer(type, buffer, start, end)) {
     case 'forward':
       if (session.recovery !== null || session.muted) break;
+      if (type === COMMAND_COMPLETE && isTagInDoubt(session, entry, buffer, start, end)) {
+        tellInDoubt(session, 'It was cancelled, perhaps while it waited for synchronous followers');
+        break;
+      }
       if (session.holding && !isPreliminary(type)) session.holding = false;
       session.out.relay(buffer, start, end);
       break;
@@ -74,11 +80,7 @@ const SYNC_WAIT_GIVEN_UP = Buffer.from('\0RSyncRepWaitForLSN\0');
 function onAside(session: Session, type: number, buffer: Buffer, start: number, end: number): void {
   if (session.recovery !== null || session.muted || session.exchange.head?.swallow === true) return;
   if (type === NOTICE && buffer.subarray(start, end).includes(SYNC_WAIT_GIVEN_UP)) {
-    // A success without the quorum's acknowledgement is none (ELECTION.md, "Pitfalls").
-    session.holding = false;
-    session.muted = true;
-    session.errored = true;
-    session.out.send(errorResponse(outcomeUnknown('The wait for synchronous followers was cancelled')));
+    tellInDoubt(session, 'The wait for synchronous followers was cancelled');
     return;
   }
   session.out.relay(buffer, start, end);
@@ -148,6 +150,9 @@ function onReady(session: Session, entry: Entry, buffer: Buffer, start: number):
   if (session.recovery !== null) {
     afterDropped(session, status);
     return;
+  }
+  if (status === 'I' && isInDoubt(session)) {
+    tellInDoubt(session, 'It was cancelled, perhaps while it waited for synchronous followers');
   }
   session.holding = false;
   session.opening = null;
