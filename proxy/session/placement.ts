@@ -97,31 +97,44 @@ function attach(session: Session, placed: Placed): void {
 /** A connection for the need, however long that takes within the limits. Rejects with what the client is to be told. */
 export async function find(session: Session, unit: Unit, need: Need, signal: AbortSignal): Promise<Placed> {
   if (need !== 'leader') {
-    const placed = await findFollower(session, unit, need, signal);
-    if (placed !== null) return placed;
+    const found = await findFollower(session, unit, need, signal);
+    if (found !== null && !(found instanceof ClientError)) return found;
+    return await findLeader(session, signal, found);
   }
   return await findLeader(session, signal);
 }
 
-async function findFollower(session: Session, unit: Unit, need: Need, signal: AbortSignal): Promise<Placed | null> {
+/** Where no follower serves: why, if it is a reason that the leader would have as well. */
+async function findFollower(
+  session: Session,
+  unit: Unit,
+  need: Need,
+  signal: AbortSignal,
+): Promise<Placed | ClientError | null> {
+  let refusal: ClientError | null = null;
   for (;;) {
     let choice = choose(session, unit, need);
     if (choice.kind === 'wait') choice = await waitForFollower(session, () => choose(session, unit, need), signal);
-    if (choice.kind !== 'follower') return null;
+    if (choice.kind !== 'follower') return refusal;
     const pool = followerPool(session, choice.node);
-    if (pool === null) return null;
+    if (pool === null) return refusal;
     try {
       const backend = await pool.take(signal);
       if (!backend.closed) return { backend, pool, pass: null };
     } catch (error) {
       // A full pool is the client's to know. Whatever else a follower has against us, another server may not.
       if (error instanceof PoolFullError || signal.aborted) throw error;
+      if (isEverywhere(error)) refusal ??= error;
     }
     unit.tried.add(choice.node);
   }
 }
 
-export async function findLeader(session: Session, signal: AbortSignal): Promise<Placed> {
+export async function findLeader(
+  session: Session,
+  signal: AbortSignal,
+  refusal: ClientError | null = null,
+): Promise<Placed> {
   const { clock, config, gate, metrics } = session.context;
   const startedMs = clock.nowMs();
   for (;;) {
@@ -138,6 +151,7 @@ export async function findLeader(session: Session, signal: AbortSignal): Promise
       pass.leave();
       const waitedMs = clock.nowMs() - startedMs;
       if (!isPassing(error, waitedMs) || signal.aborted || waitedMs > config.hold.deadlineMs) throw error;
+      if (refusal !== null) throw refusal;
       // The route is open and its leader does not answer: it is going, or coming. Ask again until the deadline.
       await sleep(LEADER_RETRY_MS, undefined, { signal });
     }
@@ -146,6 +160,7 @@ export async function findLeader(session: Session, signal: AbortSignal): Promise
   async function enter(of: Session, abort: AbortSignal): Promise<LeaderPass> {
     const at = gate.tryEnter();
     if (at !== null) return at;
+    if (refusal !== null) throw refusal;
     const sinceMs = clock.nowMs();
     of.waitingFor = 'leader';
     try {
@@ -171,7 +186,17 @@ function isPassing(error: unknown, waitedMs: number): boolean {
 
 /** `no pg_hba.conf entry`: a node is fenced while it does not lead (invalid_authorization_specification). */
 function isFenced(error: ClientError): boolean {
-  return error.sqlState === '28000';
+  return error.sqlState === '28000' && error.message.includes('pg_hba.conf'); // a file's name: in every language
+}
+
+/**
+ * Refusals that are replicated: no such database, no right to connect to it, no such role. The leader may know better
+ * (a follower lags), but it is not worth waiting for one.
+ */
+function isEverywhere(error: unknown): error is ClientError {
+  if (!(error instanceof ClientError)) return false;
+  const { sqlState } = error;
+  return sqlState === '3D000' || sqlState === '42501' || (sqlState === '28000' && !isFenced(error));
 }
 
 /** An open transaction or a pinned session whose leader is not confirmed now: it waits until it is, or is known not to be. */

@@ -106,8 +106,10 @@ describe('sessions that share servers', () => {
     const client = await connect();
     const query = 'SELECT pg_advisory_lock(80), 1 / count(*) FROM t WHERE i < 0';
     await assert.rejects(client.query(query), { code: '22012' });
-    assert.equal((await client.query('SELECT pg_advisory_unlock(80) AS held')).rows[0].held, true);
     const other = await connect();
+    const elsewhere = other.query('/* leasehold: leader */ SELECT pg_sleep(0.3)');
+    assert.equal((await client.query('SELECT pg_advisory_unlock(80) AS held')).rows[0].held, true);
+    await elsewhere;
     const { rows } = await other.query(
       "/* leasehold: leader */ SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory'",
     );
@@ -161,6 +163,21 @@ describe('sessions that share servers', () => {
         raw.send(query('INSERT INTO t VALUES (1)'), query('DELETE FROM t WHERE i = 1'));
         assert.deepEqual((await raw.read('Z', 2)).map((answer) => answer[0]).join(''), 'CZCZ');
       });
+    }
+  });
+
+  test('without a leader a log-in that every server would refuse is refused at once, with the reason', async () => {
+    await cluster.sql('node1', 'CREATE DATABASE shut');
+    await cluster.sql('node1', 'REVOKE CONNECT ON DATABASE shut FROM PUBLIC');
+    await replayed();
+    await cluster.releaseLeader();
+    try {
+      const startedAt = Date.now();
+      await assert.rejects(connect({ database: 'nosuch' }), { code: '3D000' });
+      await assert.rejects(connect({ database: 'shut' }), { code: '42501' });
+      assert.ok(Date.now() - startedAt < 3_000, `${Date.now() - startedAt} ms`);
+    } finally {
+      await cluster.publish(false);
     }
   });
 
