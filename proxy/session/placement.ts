@@ -181,8 +181,11 @@ function isPassing(error: unknown, waitedMs: number): boolean {
   if (error instanceof PoolFullError) return false;
   if (error instanceof ClientError)
     return error.sqlState.startsWith('57P') || (isFenced(error) && waitedMs < FENCE_LIMIT_MS);
-  return error instanceof LeaseholdError && error.code === 'BACKEND_UNREACHABLE';
+  return error instanceof LeaseholdError && LOST.has(error.code);
 }
+
+/** Nothing of the client's was sent: a connection could not be made, or went while it was made ready. */
+const LOST = new Set(['BACKEND_UNREACHABLE', 'BACKEND_LOST', 'BACKEND_TIMEOUT']);
 
 /** `no pg_hba.conf entry`: a node is fenced while it does not lead (invalid_authorization_specification). */
 function isFenced(error: ClientError): boolean {

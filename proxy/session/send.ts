@@ -1,5 +1,7 @@
+import { LeaseholdError } from '../../common/errors.ts';
 import type { Backend } from '../pool/backend.ts';
 import { settingsDiff, type SettingsImage } from '../routing/settings-image.ts';
+import { MAX_ATTEMPTS } from '../routing/retry.ts';
 import { onTransactionEvent } from '../routing/transaction.ts';
 import { close, execute, FLUSH, PARSE_COMPLETE, query } from '../wire/encode.ts';
 import type { Entry } from './exchange.ts';
@@ -85,10 +87,21 @@ function applyInOneWrite(session: Session, unit: Unit, backend: Backend, image: 
     },
     (error: unknown) => {
       dropBackend(session);
-      if (session.phase !== 'closed') refuseUnit(session, unit, error);
+      if (session.phase === 'closed') return;
+      if (isNotSent(session, error) && ++unit.attempts < MAX_ATTEMPTS) session.startAnew(unit);
+      else refuseUnit(session, unit, error);
     },
   );
   return false;
+}
+
+/** The server went before anything of the client's reached it: whatever the unit is, it can go elsewhere, or be held. */
+function isNotSent(session: Session, error: unknown): boolean {
+  if (!(error instanceof LeaseholdError) || session.pins.size > 0) return false;
+  const { kind } = session.transaction;
+  return (
+    (kind === 'idle' || kind === 'deferred') && (error.code === 'BACKEND_LOST' || error.code === 'BACKEND_TIMEOUT')
+  );
 }
 
 /** Settings that every server takes from everybody, and without which a statement would do no harm. */

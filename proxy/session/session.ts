@@ -22,6 +22,7 @@ import { ClientOutput } from './output.ts';
 import { Outcome } from './outcome.ts';
 import { onStatementDone } from './tracking.ts';
 import { abandon } from './release.ts';
+import { startUnit } from './start.ts';
 import { ToldParameters } from './told-parameters.ts';
 import { ClientStatements, type Unit, type UnitScope } from './unit.ts';
 import { errorResponse } from '../wire/encode.ts';
@@ -168,6 +169,7 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
 
   #afterInput(): void {
     if (this.exchange.done && this.phase !== 'placing') this.flush();
+    if (this.backend?.flushRelayed() === false) this.socket.pause();
     if (this.reader.waitingBytes > MAX_WAITING_BYTES) this.socket.pause();
   }
 
@@ -216,8 +218,6 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
     this.socket.pause();
   }
 
-  // ---- the server's side
-
   onBackendMessage(type: number, buffer: Buffer, start: number, end: number): void {
     onAnswer(this, type, buffer, start, end);
   }
@@ -256,6 +256,8 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
     this.phase = 'copy-in';
     this.holding = false;
   }
+
+  readonly startAnew = (unit: Unit): void => startUnit(this, unit);
 
   onLocal(entry: Entry): void {
     if (this.recovery === null && !this.muted) this.out.send(entry.bytes);
