@@ -79,6 +79,9 @@ export class Backend implements FrameSink {
   #user: BackendUser | null = null;
   #fatal: ErrorFields | null = null;
   #closed = false;
+  #relayed: Buffer | null = null;
+  #relayedStart = 0;
+  #relayedEnd = 0;
 
   constructor(
     login: BackendLogin,
@@ -141,7 +144,31 @@ export class Backend implements FrameSink {
 
   /** False: pause whoever feeds it until `onBackendDrain`. */
   write(bytes: Buffer): boolean {
+    this.flushRelayed();
     return this.#socket.write(bytes);
+  }
+
+  /**
+   * Collects slices of what a client sent, adjacent ones as one: COPY data comes in a message for each row, and a write for
+   * each would be a system call for each. Written with the next `write`, or by `flushRelayed` at the chunk's end.
+   */
+  relay(buffer: Buffer, start: number, end: number): void {
+    if (buffer === this.#relayed && start === this.#relayedEnd) {
+      this.#relayedEnd = end;
+      return;
+    }
+    this.flushRelayed();
+    this.#relayed = buffer;
+    this.#relayedStart = start;
+    this.#relayedEnd = end;
+  }
+
+  /** False: as `write`. */
+  flushRelayed(): boolean {
+    const relayed = this.#relayed;
+    if (relayed === null) return true;
+    this.#relayed = null;
+    return this.#socket.write(relayed.subarray(this.#relayedStart, this.#relayedEnd));
   }
 
   /**

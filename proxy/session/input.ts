@@ -29,7 +29,7 @@ export function onInput(session: Session, type: number, buffer: Buffer, start: n
     return;
   }
   const { phase } = session;
-  if (phase === 'copy-in') onCopyInput(session, type, buffer.subarray(start, end));
+  if (phase === 'copy-in') onCopyInput(session, type, buffer, start, end);
   else if (phase === 'open') onOpenInput(session, type, buffer.subarray(start, end));
   else if (phase !== 'discarding') onFreeInput(session, type, buffer, start, end);
   else if (type === SYNC_TYPE) endDiscarding(session);
@@ -143,9 +143,9 @@ function onOpenInput(session: Session, type: number, message: Buffer): void {
   if (exchange.full) session.backend?.write(FLUSH);
 }
 
-function onCopyInput(session: Session, type: number, message: Buffer): void {
+function onCopyInput(session: Session, type: number, buffer: Buffer, start: number, end: number): void {
   if (!mayFeed(session)) return;
-  feed(session, message);
+  session.backend?.relay(buffer, start, end);
   if (type !== COPY_DONE && type !== COPY_FAIL) return;
   session.exchange.endCopy();
   session.phase = session.exchange.head?.kind === 'query' ? 'busy' : 'open';
@@ -160,10 +160,6 @@ function mayFeed(session: Session): boolean {
   if (backend === null || mayStillLead(session, backend)) return true;
   backend.lose('this proxy could not confirm that the server still leads');
   return false;
-}
-
-function feed(session: Session, bytes: Buffer): void {
-  if (session.backend?.write(bytes) === false) session.socket.pause();
 }
 
 function endDiscarding(session: Session): void {
@@ -188,7 +184,7 @@ export function onInputPart(
   }
   if (session.phase === 'copy-in' || session.partOpen) {
     if (!mayFeed(session)) return;
-    feed(session, piece);
+    session.backend?.relay(buffer, start, end);
   }
   if (!last || !session.partOpen) return;
   session.partOpen = false;
