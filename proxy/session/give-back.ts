@@ -5,6 +5,8 @@ export function giveBack(session: Session): void {
   const { backend, pool } = session;
   session.backend = null;
   session.pool = null;
+  // Then it may have settings that nobody has noted: all of them are reset before its next use.
+  if (backend !== null && session.settings.overflowed) backend.settings = null;
   if (backend !== null && pool !== null) pool.give(backend);
 }
 

@@ -166,6 +166,21 @@ describe('sessions that share servers', () => {
     }
   });
 
+  test('settings beyond those that the proxy keeps do not stay on a follower', async () => {
+    await cluster.sql('node1', "CREATE ROLE setting LOGIN PASSWORD 'setting'");
+    await replayed();
+    const client = await connect({ user: 'setting', password: 'setting' });
+    for (let i = 0; i < 205; i++) await client.query(`SET leaking.s${i} = 'x'`);
+    const other = await connect({ user: 'setting', password: 'setting' });
+    for (const hint of ['', '/* leasehold: leader */ ']) {
+      const { rows } = await other.query(
+        `${hint}SELECT count(current_setting('leaking.s' || i, true))::int AS n,
+         count(nullif(current_setting('leaking.s' || i, true), ''))::int AS set FROM generate_series(0, 204) AS i`,
+      );
+      assert.equal(rows[0].set, 0, JSON.stringify(rows[0]));
+    }
+  });
+
   test('without a leader a log-in that every server would refuse is refused at once, with the reason', async () => {
     await cluster.sql('node1', 'CREATE DATABASE shut');
     await cluster.sql('node1', 'REVOKE CONNECT ON DATABASE shut FROM PUBLIC');
