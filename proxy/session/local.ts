@@ -4,6 +4,7 @@ import type { Classification, StatementInfo } from '../sql/types.ts';
 import * as encode from '../wire/encode.ts';
 import { inFailedTransaction } from './errors.ts';
 import type { Entry } from './exchange.ts';
+import { explainRoute } from './explain-route.ts';
 import { onlyStatement } from './outcome.ts';
 import { answerOwnSetting, type OwnAnswer } from './own-settings.ts';
 import type { Prepared } from './prepared.ts';
@@ -34,6 +35,10 @@ function answerSimple(session: Session, unit: Unit, classification: Classificati
   if (own !== null) {
     sendOwn(session, own);
     session.out.send(encode.readyForQuery(readyStatus(session.transaction)));
+    return true;
+  }
+  if (statement.kind === 'explain-route' && readyStatus(session.transaction) !== 'E') {
+    explainRoute(session, unit.entries[0]?.bytes as Buffer, statement);
     return true;
   }
   if (session.pins.size > 0 && session.backend !== null) return false; // its server is there: no use in waiting

@@ -241,7 +241,7 @@ function giveUp(session: Session, unit: Unit, inTransaction: boolean): void {
 
 // ---- pools
 
-function choose(session: Session, unit: Unit, need: Need): FollowerChoice {
+export function choose(session: Session, unit: Unit, need: Need): FollowerChoice {
   const { monitor, config, databaseFloors, pools } = session.context;
   const any = need === 'any';
   return chooseFollower(monitor.snapshot, {

@@ -171,6 +171,26 @@ describe('sessions on real servers', () => {
     await client.end();
   });
 
+  test('EXPLAIN (ROUTE) tells where a statement would go, and runs nothing', async () => {
+    const client = await connect();
+    await settled();
+    const explain = async (text: string): Promise<string[]> =>
+      (await client.query(`EXPLAIN (ROUTE) ${text}`)).rows.map(({ ROUTE }) => ROUTE as string);
+    const read = await explain('SELECT * FROM t');
+    assert.match(read[0] ?? '', /^Route: follower node[23]$/);
+    assert.equal(read[1], 'Class: read');
+    assert.match(read[2] ?? '', /^Consistency: session, last commit never, last read /);
+    assert.match(read[3] ?? '', /^Follower node[23]: fresh as of \d+ ms ago, \d+ in flight$/);
+    const write = await explain("INSERT INTO t VALUES (70); -- 'x'");
+    assert.equal(write[0], 'Route: leader node1 (term 1)');
+    assert.equal((await client.query('SELECT count(*)::int AS n FROM t WHERE i = 70')).rows[0].n, 0);
+    await client.query('BEGIN');
+    await client.query('SELECT 1');
+    assert.equal((await explain('SELECT 1'))[0], 'Route: leader node1 (the open transaction is there)');
+    await client.query('ROLLBACK');
+    await client.end();
+  });
+
   for (const [name, statements] of [
     ['in a transaction', ['BEGIN', 'LOCK TABLE t IN ACCESS EXCLUSIVE MODE']],
     ['with an advisory lock and a listener', ['SELECT pg_advisory_lock(9)', 'LISTEN news']],
