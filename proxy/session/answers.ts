@@ -7,6 +7,7 @@ import { stateLost, lossReason } from './errors.ts';
 import type { Entry } from './exchange.ts';
 import { decide, afterDropped, afterLossInFlight, afterLossBetween } from './recovery.ts';
 import { dropBackend, giveBack } from './give-back.ts';
+import type { Prepared } from './prepared.ts';
 import { releaseAfterUnit } from './release.ts';
 import { bringTo } from './settings-restore.ts';
 import { XID_ENTRY } from './outcome.ts';
@@ -111,7 +112,7 @@ function onServerError(session: Session, entry: Entry, buffer: Buffer, start: nu
   if (entry.kind === 'fail') session.out.send(entry.bytes);
   else session.out.relay(buffer, start, end);
   if (fields.routine === 'RevalidateCachedQuery' && entry.prepared !== null && entry.prepared.serverName !== '') {
-    forgetStatement(session, entry.prepared.serverName);
+    renewStatement(session, entry.prepared);
   }
 }
 
@@ -135,9 +136,14 @@ function forgetSkippedParses(session: Session, skipped: readonly Entry[]): void 
   }
 }
 
-/** Its result type changed under DDL: the server keeps refusing it, so it is made anew on other connections only. */
-function forgetStatement(session: Session, serverName: string): void {
-  session.context.statements.forget(serverName);
+/**
+ * Its result type changed under DDL, and every server that has it refuses it. The session may have prepared it after the DDL, and
+ * the proxy answered from what was there: its next try makes it anew.
+ */
+function renewStatement(session: Session, prepared: Prepared): void {
+  const { named } = session.statements;
+  const renewed = session.context.statements.renew(session.client.database, prepared);
+  for (const [name, each] of named) if (each === prepared) named.set(name, renewed);
 }
 
 function onReady(session: Session, entry: Entry, buffer: Buffer, start: number): void {
@@ -207,7 +213,9 @@ function notePins(session: Session, backend: Backend): void {
     // A lock of the session outlives the failure of the statement that took it.
     for (const pin of plan.pins) if (!session.errored || pin === 'advisory-lock') session.pins.add(pin);
   }
-  if (plan.ddl) session.changedSchema = true;
+  if (!plan.ddl) return;
+  session.changedSchema = true;
+  session.context.statements.forgetDatabase(session.client.database); // for the rest of its transaction
 }
 
 function endUnit(session: Session, status: 'I' | 'T' | 'E'): void {

@@ -34,11 +34,13 @@ export interface ParseParts {
 /** Gives equal statements of one database equal server names. */
 export class StatementStore {
   readonly #byText = new Map<string, Prepared>();
+  /** How often the schema of a database changed, as far as this proxy saw. */
+  readonly #generations = new Map<string, number>();
   #last = 0;
 
   intern(database: string, parts: ParseParts): Prepared {
     if (parts.text.length > MAX_SHARED_BYTES) return this.#make(parts);
-    const key = `${database}\0${parts.oids.toString('latin1')}\0${parts.text.toString('latin1')}`;
+    const key = this.#keyOf(database, parts.text, parts.oids);
     const known = this.#byText.get(key);
     if (known !== undefined) {
       known.classification = parts.classification;
@@ -54,13 +56,27 @@ export class StatementStore {
     return prepared;
   }
 
-  /** The next session to prepare this text gets another name: servers refuse the old one (0A000 after DDL). */
-  forget(serverName: string): void {
-    for (const [key, prepared] of this.#byText) {
-      if (prepared.serverName !== serverName) continue;
-      this.#byText.delete(key);
-      return;
-    }
+  /** The same statement under another name: servers refuse it under the old one, since its result type changed (0A000). */
+  renew(database: string, prepared: Prepared): Prepared {
+    const { parse: message, textStart, textEnd, classification, catalogVersion } = prepared;
+    const text = message.subarray(textStart, textEnd);
+    const oids = message.subarray(textEnd + 1);
+    const key = this.#keyOf(database, text, oids);
+    if (this.#byText.get(key) === prepared) this.#byText.delete(key);
+    return this.intern(database, { text, oids, classification, catalogVersion });
+  }
+
+  /**
+   * After DDL: statements that are prepared from now on get other names than those from before. A session that had
+   * prepared one keeps it, and its refusal by PostgreSQL if the result type changed.
+   */
+  forgetDatabase(database: string): void {
+    this.#generations.set(database, (this.#generations.get(database) ?? 0) + 1);
+  }
+
+  #keyOf(database: string, text: Buffer, oids: Buffer): string {
+    const generation = this.#generations.get(database) ?? 0;
+    return `${database}\0${generation}\0${oids.toString('latin1')}\0${text.toString('latin1')}`;
   }
 
   #make(parts: ParseParts): Prepared {

@@ -15,4 +15,5 @@ export function onTransactionEnd(session: Session, onLeader: boolean, succeeded:
   if (!session.changedSchema) return;
   session.changedSchema = false;
   session.context.catalogOf(session.client.database).invalidate();
+  session.context.statements.forgetDatabase(session.client.database);
 }
