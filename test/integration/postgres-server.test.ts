@@ -1,107 +1,28 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, test } from 'node:test';
-import { Client } from 'pg';
-import { pino } from 'pino';
-import { agentConfig, clusterConfig, serviceConfig } from '../../common/config/schema.ts';
 import { parseTerm } from '../../common/lsn.ts';
 import { RewindFailed } from '../../election/postgres/errors.ts';
-import type { PeerAddress, PostgresSample, PostgresServer } from '../../election/postgres/port.ts';
-import { createPostgresServer } from '../../election/postgres/server.ts';
+import { freePorts } from '../support/ports.ts';
+import { connect, makeNode, type Node, signal, timed, until } from '../support/postgres-node.ts';
+import { isRunning } from '../support/processes.ts';
 
 /** Two real servers in one folder. The tests run in order: each goes on from where the one before left them. */
 const folder = mkdtempSync(join(tmpdir(), 'leasehold-pg-'));
 chmodSync(folder, 0o755);
 
-interface Node {
-  readonly server: PostgresServer;
-  readonly peer: PeerAddress;
-  readonly dataDir: string;
-}
-
 let a: Node;
 let b: Node;
-const signal = () => AbortSignal.timeout(30_000);
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-function makeNode(name: string, port: number): Node {
-  const dataDir = join(folder, name, 'data');
-  const agent = agentConfig.parse({
-    node: name,
-    dataDir,
-    listen: { port },
-    replication: { password: "re'pl\\:1" },
-    bootstrap: {
-      superuserPassword: 'postgres',
-      roles: [{ name: 'app', password: 'app' }],
-      databases: [{ name: 'app', owner: 'app' }],
-    },
-  });
-  const options = {
-    agent,
-    cluster: clusterConfig.parse({}),
-    service: serviceConfig.parse({ password: 'service' }),
-    logger: pino({ level: process.env['LEASEHOLD_LOG_LEVEL'] ?? 'silent' }),
-  };
-  return { server: createPostgresServer(options), peer: { node: name, host: '127.0.0.1', port }, dataDir };
-}
-
-async function connect(node: Node, user: string, password: string, database: string): Promise<Client> {
-  const client = new Client({ host: node.peer.host, port: node.peer.port, user, password, database });
-  client.on('error', () => undefined);
-  await client.connect();
-  return client;
-}
-
-async function until(
-  node: Node,
-  what: string,
-  done: (sample: PostgresSample) => boolean,
-  limitMs = 10_000,
-): Promise<PostgresSample> {
-  const end = performance.now() + limitMs;
-  let last: PostgresSample | null = null;
-  while (performance.now() < end) {
-    last = await node.server.sample(signal());
-    if (last !== null && done(last)) return last;
-    await sleep(10);
-  }
-  throw new Error(
-    `${node.peer.node} never: ${what}; last ${JSON.stringify(last, (_, v) => (typeof v === 'bigint' ? `${v}` : v))}`,
-  );
-}
-
-/** Whether the process runs; one that is dead but not yet waited for does not. */
-function runs(pid: number): boolean {
-  try {
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  } catch {
-    return false;
-  }
-}
-
-async function timed<T>(what: string, work: () => Promise<T>): Promise<T> {
-  const start = performance.now();
-  const result = await work();
-  console.log(`# ${what}: ${(performance.now() - start).toFixed(1)} ms`);
-  return result;
-}
 
 describe('one PostgreSQL server under an agent', () => {
   before(async () => {
-    a = makeNode('node-a', await freePort());
-    b = makeNode('node-b', await freePort());
+    const [portA, portB] = (await freePorts(2)) as [number, number];
+    a = makeNode(folder, 'node-a', portA);
+    b = makeNode(folder, 'node-b', portB);
   });
 
   after(async () => {
@@ -229,9 +150,9 @@ describe('one PostgreSQL server under an agent', () => {
     const exited = new Promise<void>((resolve) => a.server.onExit(resolve));
     process.kill(a.server.postmasterPid as number, 'SIGKILL');
     await exited;
-    assert.ok(runs(backend), 'the orphan runs on');
+    assert.ok(isRunning(backend), 'the orphan runs on');
     await timed('killNow', () => a.server.killNow());
-    assert.equal(runs(backend), false);
+    assert.equal(isRunning(backend), false);
     assert.equal(a.server.postmasterPid, null);
     await busy;
   });
@@ -319,7 +240,7 @@ describe('one PostgreSQL server under an agent', () => {
   });
 
   test('a rewind that cannot reach its source fails, leaves a mark, and a clone heals it', async () => {
-    const nowhere = { ...a.peer, port: await freePort() };
+    const nowhere = { ...a.peer, port: (await freePorts(1))[0] as number };
     await assert.rejects(b.server.rewind(nowhere, signal()), RewindFailed);
     assert.deepEqual(await b.server.inspect(signal()), { kind: 'unfinished', what: 'rewind' });
     await b.server.clone(a.peer, signal());
