@@ -16,6 +16,7 @@ const STARVED_MS = 60_000;
 const REWOUND_STARVED_MS = 10_000;
 /** Longer is worth telling. */
 const SLOW_START_MS = 5000;
+const YIELD_MS = 700;
 const STARTS_BEFORE_CLONE = 6;
 
 export function proceedFenced(turn: Turn, mode: ModeOf<'FENCED'>): void {
@@ -51,7 +52,7 @@ function startFenced(turn: Turn): void {
     turn.cancel('server');
     return turn.start('kill', 'kill', 30_000, { type: 'pg-kill' });
   }
-  if (!turn.serverReady) return;
+  if (!turn.serverReady || yields(turn)) return;
   const hopeless = state.failures >= STARTS_BEFORE_CLONE || (copiedFrom !== null && copiedFrom !== peer?.term);
   if (hopeless && openLeader(state) !== null) return beginClone(turn, 'PostgreSQL does not start');
   if (copiedFrom !== null && peer === null) return turn.note('its copy is incomplete: waiting for an open leader');
@@ -62,6 +63,18 @@ function startFenced(turn: Turn): void {
     role: 'follower',
     peer: from,
   });
+}
+
+/**
+ * A node that has just given up the lease does not recover its data in the very moment in which another is promoted:
+ * they may share a machine, and two followers are enough for a quorum without it.
+ */
+function yields(turn: Turn): boolean {
+  const { resignedAtMs, view, config } = turn.state;
+  if (resignedAtMs === null || turn.now - resignedAtMs > YIELD_MS || view === null) return false;
+  const others = [...view.members.keys()].filter((node) => node !== config.node).length;
+  const open = view.leader !== null && view.route?.term === view.leader.record.term && !view.route.hold;
+  return others >= 2 && !open;
 }
 
 export function fencedDone(turn: Turn, mode: ModeOf<'FENCED'>, answer: Answer): void {
