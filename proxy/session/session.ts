@@ -155,8 +155,6 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
     });
   }
 
-  // ---- the client's side
-
   #onData(chunk: Buffer): void {
     try {
       this.reader.push(chunk);

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { chmod, chown, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,6 +14,7 @@ import { encodeRecord, historyRecord, leaderRecord, memberRecord, routeRecord } 
 import { type RunningProxy, runProxy } from '../../proxy/server/run-proxy.ts';
 import { freePorts } from './ports.ts';
 import { startEtcd, type TestEtcd } from './etcd.ts';
+import { stopProcess, unprivileged } from './server-process.ts';
 
 const run = promisify(execFile);
 const CALL = { deadlineMs: 3000 };
@@ -286,14 +287,6 @@ function quietLogger() {
   return pino({ level: 'silent' });
 }
 
-async function stopProcess(child: ChildProcess, signal: NodeJS.Signals, data: string): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  child.kill(signal);
-  await Promise.race([ended, sleep(10_000)]);
-  await rm(join(data, 'postmaster.pid'), { force: true });
-}
-
 export async function findBinDir(): Promise<string> {
   const given = process.env['LEASEHOLD_PG_BIN'];
   if (given !== undefined) return given;
@@ -301,14 +294,4 @@ export async function findBinDir(): Promise<string> {
   const newest = versions.sort((a, b) => Number(b) - Number(a))[0];
   if (newest === undefined) throw new Error('PostgreSQL is missing');
   return join('/usr/lib/postgresql', newest, 'bin');
-}
-
-/** PostgreSQL refuses to run as root. */
-async function unprivileged(folder: string): Promise<{ uid?: number; gid?: number }> {
-  await chmod(folder, 0o755);
-  if (process.getuid?.() !== 0) return {};
-  const uid = Number((await run('id', ['-u', 'postgres'])).stdout);
-  const gid = Number((await run('id', ['-g', 'postgres'])).stdout);
-  await chown(folder, uid, gid);
-  return { uid, gid };
 }
