@@ -8,7 +8,7 @@ import { NAME_PATTERN } from '../names.ts';
 const port = z.number().int().min(1).max(65535);
 /** 0 picks a free port. */
 const listenPort = z.number().int().min(0).max(65535);
-const name = z.string().regex(NAME_PATTERN, 'lower-case letters, digits, _ and -, at most 40, starting with a letter');
+const name = z.string().regex(NAME_PATTERN, 'lower-case letters, digits and -, at most 40, starting with a letter');
 const hostPort = z.strictObject({ host: z.string().min(1), port });
 const secret = z.string().min(1);
 
