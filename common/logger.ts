@@ -1,4 +1,5 @@
 import { type Logger, pino } from 'pino';
+import { logDestination } from './log-destination.ts';
 
 export type { Logger } from 'pino';
 
@@ -7,5 +8,8 @@ export type { Logger } from 'pino';
  * the message is for people. Never SQL parameters or passwords.
  */
 export function createLogger(component: string, level = process.env['LEASEHOLD_LOG_LEVEL'] ?? 'info'): Logger {
-  return pino({ level, base: { component, pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime });
+  return pino(
+    { level, base: { component, pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime },
+    logDestination(1),
+  );
 }
