@@ -23,7 +23,7 @@ h2 { font-size: 1.1rem; margin: 1.75rem 0 .5rem; }
 #banner.bad { border-left-color: var(--bad); }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: .4rem; background: var(--card); }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .45rem .75rem; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th, td { padding: .45rem .55rem; font-size: .95rem; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line); }
 tbody tr:last-child > * { border-bottom: 0; }
 thead th { font-size: .85rem; color: var(--soft); font-weight: 600; }
 .number { text-align: right; }
