@@ -69,6 +69,15 @@ export const agentConfig = z.strictObject({
   noFailover: z.boolean().default(false),
 });
 
+const consistency = z.enum(['eventual', 'session', 'database', 'strong']);
+
+/** What may be said of one database or one user; what is absent is as for all. See `scoped.ts` for the precedence. */
+const scope = z.strictObject({
+  consistency: consistency.optional(),
+  maxStalenessMs: z.number().int().min(1).optional(),
+  causalWaitMs: z.number().int().min(0).optional(),
+});
+
 export const proxyConfig = z.strictObject({
   id: name.default('proxy1'),
   listen: z.strictObject({ host: z.string().min(1).default('127.0.0.1'), port: listenPort.default(6432) }).prefault({}),
@@ -99,7 +108,7 @@ export const proxyConfig = z.strictObject({
     .prefault({}),
   routing: z
     .strictObject({
-      consistency: z.enum(['eventual', 'session', 'database', 'strong']).default('session'),
+      consistency: consistency.default('session'),
       /** How long a read waits for a follower that is fresh enough before the leader serves it. */
       causalWaitMs: z.number().int().min(0).default(50),
       /** A follower that is further than this behind the leader’s last word serves nothing. Without a leader nothing newer exists. */
@@ -120,6 +129,10 @@ export const proxyConfig = z.strictObject({
     .prefault({ mode: 'disable' }),
   /** Who may use the console and is not only an application: role names. */
   consoleUsers: z.array(z.string()).default(['postgres']),
+  /** By name. */
+  databases: z.record(z.string(), scope).default({}),
+  /** By role name; stronger than `databases`. */
+  users: z.record(z.string(), scope).default({}),
 });
 
 /** The role with which proxies read verifiers, positions and the catalog. Made by the agent at initdb. */
@@ -135,5 +148,6 @@ export const leaseholdConfig = z.strictObject({
 export type ClusterConfig = z.output<typeof clusterConfig>;
 export type AgentConfig = z.output<typeof agentConfig>;
 export type ProxyConfig = z.output<typeof proxyConfig>;
+export type ScopeConfig = z.output<typeof scope>;
 export type ServiceConfig = z.output<typeof serviceConfig>;
 export type LeaseholdConfig = z.output<typeof leaseholdConfig>;

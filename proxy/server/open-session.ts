@@ -1,3 +1,4 @@
+import type { ScopedConfig } from '../../common/config/scoped.ts';
 import { newCancelKey } from '../auth/accept.ts';
 import { parseStartupOptions } from '../auth/startup-options.ts';
 import type { AcceptedClient } from '../auth/types.ts';
@@ -29,9 +30,9 @@ export async function openSession(
   register: (session: Session) => void,
   onClosed: (session: Session) => void,
 ): Promise<Session | null> {
-  const level: { level: ConsistencyLevel; context: SessionContext } = {
-    level: context.config.routing.consistency,
-    context,
+  const level: { level: ConsistencyLevel; readonly scoped: ScopedConfig } = {
+    level: context.live.scopeOf(client.database, client.user).consistency,
+    scoped: context.live.scopeOf(client.database, client.user),
   };
   const bare = (image: SettingsImage): Session => {
     const made = new Session(context, client, newCancelKey(), image, level.level, onClosed);
@@ -87,7 +88,7 @@ async function introduce(session: Session, image: SettingsImage): Promise<void> 
 /** Throws ClientError (22023, 42704) for a setting of the proxy's own that it does not know. */
 function readSettings(
   client: AcceptedClient,
-  level: { level: ConsistencyLevel; context: SessionContext },
+  level: { level: ConsistencyLevel; readonly scoped: ScopedConfig },
 ): Map<string, string> {
   const settings = new Map<string, string>();
   const take = (name: string, value: string): void => {

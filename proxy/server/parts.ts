@@ -1,4 +1,5 @@
 import type { LeaseholdConfig, ServiceConfig } from '../../common/config/schema.ts';
+import { LiveConfig } from '../../common/config/live.ts';
 import { LeaseholdError } from '../../common/errors.ts';
 import type { Logger } from '../../common/logger.ts';
 import { NO_TERM } from '../../common/lsn.ts';
@@ -65,8 +66,12 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
   const unfollow = followCluster(lease, monitor, pools);
   const servers = () => serversOf(lease, monitor);
   const verifiers = createVerifierSource({ service, servers, tls: serviceTls, clock, logger });
+  const live = new LiveConfig(proxy);
   const context: SessionContext = {
-    config: proxy,
+    get config() {
+      return live.current;
+    },
+    live,
     clock,
     logger,
     classifier,

@@ -1,4 +1,5 @@
 import type { Clock } from '../../common/clock.ts';
+import type { LiveConfig } from '../../common/config/live.ts';
 import type { ProxyConfig } from '../../common/config/schema.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { ReplicationMonitor } from '../../replication-monitor/types.ts';
@@ -10,7 +11,9 @@ import type { StatementStore } from './prepared.ts';
 
 /** What all sessions of a proxy share. */
 export interface SessionContext {
+  /** `config` is `live.current`: to be read anew each time, since a reload replaces it. */
   readonly config: ProxyConfig;
+  readonly live: LiveConfig;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly classifier: Classifier;

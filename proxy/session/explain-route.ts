@@ -44,7 +44,7 @@ function routeOf(session: Session, text: Buffer, classification: Classification)
   const leader = context.lease.leader();
   const named = leader === null ? `leader, when there is one: ${context.lease.explain()}` : `leader ${leader.node}`;
   if (choice.kind === 'leader') return leader === null ? named : `${named} (term ${leader.term})`;
-  return `a follower that becomes fresh enough within ${context.config.routing.causalWaitMs} ms, else ${named}`;
+  return `a follower that becomes fresh enough within ${session.scoped.causalWaitMs} ms, else ${named}`;
 }
 
 function floorOf(session: Session): string {

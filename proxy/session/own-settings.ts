@@ -40,12 +40,12 @@ export function answerOwnSetting(session: Session, statement: StatementInfo, dry
 
 /** Sets one of the proxy's own settings; null: back to the configuration's. Not undone by ROLLBACK. Throws ClientError 22023. */
 export function setOwn(
-  session: { level: ConsistencyLevel; context: Session['context'] },
+  session: { level: ConsistencyLevel; readonly scoped: Session['scoped'] },
   name: string,
   value: string | null,
 ): void {
   if (name !== 'leasehold.consistency') throw unknown(name);
-  session.level = value === null ? session.context.config.routing.consistency : parseLevel(value);
+  session.level = value === null ? session.scoped.consistency : parseLevel(value);
 }
 
 export function parseLevel(text: string): ConsistencyLevel {

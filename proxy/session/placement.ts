@@ -242,13 +242,13 @@ function giveUp(session: Session, unit: Unit, inTransaction: boolean): void {
 // ---- pools
 
 export function choose(session: Session, unit: Unit, need: Need): FollowerChoice {
-  const { monitor, config, databaseFloors, pools } = session.context;
+  const { monitor, databaseFloors, pools } = session.context;
   const any = need === 'any';
   return chooseFollower(monitor.snapshot, {
     level: any ? 'eventual' : session.level,
     floor: session.floor,
     databaseFloorMs: databaseFloors.get(session.client.database) ?? -Infinity,
-    maxStalenessMs: any ? Infinity : config.routing.maxStalenessMs,
+    maxStalenessMs: any ? Infinity : session.scoped.maxStalenessMs,
     inFlight: (node) => pools.busyOf(node),
     exclude: unit.tried,
     random: Math.random(),

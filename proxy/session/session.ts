@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { ScopedConfig } from '../../common/config/scoped.ts';
 import type { ClientError } from '../../common/errors.ts';
 import type { AcceptedClient } from '../auth/types.ts';
 import type { LeaderPass } from '../cluster/types.ts';
@@ -24,7 +25,7 @@ import { onStatementDone } from './tracking.ts';
 import { abandon } from './release.ts';
 import { startUnit } from './start.ts';
 import { ToldParameters } from './told-parameters.ts';
-import { ClientStatements, type Unit, type UnitScope } from './unit.ts';
+import { ClientStatements, type Unit, type UnitScope, unitScope } from './unit.ts';
 import { errorResponse } from '../wire/encode.ts';
 
 /**
@@ -125,15 +126,7 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
     this.out = new ClientOutput(client.socket);
     this.exchange = new Exchange(this);
     this.reader = new FrameReader(this, clientLimits(context.config.maxBufferBytes));
-    const catalog = context.catalogOf(client.database);
-    this.scope = {
-      database: client.database,
-      store: context.statements,
-      get catalogVersion() {
-        return catalog.version;
-      },
-      classify: (text) => this.classify(text),
-    };
+    this.scope = unitScope(context, client.database, (text) => this.classify(text));
   }
 
   /** Takes the socket over. Before, parameters and ReadyForQuery must have been sent. */
@@ -145,6 +138,11 @@ export class Session implements BackendUser, FrameSink, ExchangeHost {
     socket.on('end', () => this.close());
     socket.on('close', () => this.close());
     socket.resume();
+  }
+
+  /** What the configuration says of this user in this database. */
+  get scoped(): ScopedConfig {
+    return this.context.live.scopeOf(this.client.database, this.client.user);
   }
 
   classify(text: Buffer): Classification {

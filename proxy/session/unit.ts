@@ -2,6 +2,7 @@ import { ClientError } from '../../common/errors.ts';
 import type { Classification } from '../sql/types.ts';
 import { decodeBind, decodeExecute, decodeParse, decodeTarget } from '../wire/decode.ts';
 import { bind, CLOSE_COMPLETE, describe, errorResponse, SYNC } from '../wire/encode.ts';
+import type { SessionContext } from './context.ts';
 import type { Entry } from './exchange.ts';
 import { EMPTY_PLAN, isTracked, mergePlans, planOf, type UnitPlan } from './plan.ts';
 import { type Prepared, prepare, type StatementStore } from './prepared.ts';
@@ -12,6 +13,18 @@ export interface UnitScope {
   readonly store: StatementStore;
   readonly catalogVersion: number;
   classify(text: Buffer): Classification;
+}
+
+export function unitScope(context: SessionContext, database: string, classify: UnitScope['classify']): UnitScope {
+  const catalog = context.catalogOf(database);
+  return {
+    database,
+    store: context.statements,
+    get catalogVersion() {
+      return catalog.version;
+    },
+    classify,
+  };
 }
 
 /** One session may name so many statements; PostgreSQL has no bound but memory. */

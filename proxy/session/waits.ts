@@ -9,7 +9,7 @@ export function waitForFollower(
   choose: () => FollowerChoice,
   signal: AbortSignal,
 ): Promise<FollowerChoice> {
-  const { monitor, clock, config, metrics } = session.context;
+  const { monitor, clock, metrics } = session.context;
   const startedMs = clock.nowMs();
   monitor.wake();
   return new Promise((resolve, reject) => {
@@ -27,7 +27,7 @@ export function waitForFollower(
       end();
       reject(signal.reason as Error);
     };
-    const timer = setTimeout(() => settle({ kind: 'leader' }), config.routing.causalWaitMs);
+    const timer = setTimeout(() => settle({ kind: 'leader' }), session.scoped.causalWaitMs);
     const stop = monitor.subscribe(() => {
       const choice = choose();
       if (choice.kind === 'wait') monitor.wake();

@@ -1,0 +1,25 @@
+import type { ProxyConfig } from './schema.ts';
+
+/** What holds for the sessions of one user in one database. */
+export interface ScopedConfig {
+  readonly consistency: ProxyConfig['routing']['consistency'];
+  readonly maxStalenessMs: number;
+  readonly causalWaitMs: number;
+}
+
+/** The user's setting, else the database's, else the one for all. */
+export function scopedConfig(proxy: ProxyConfig, database: string, user: string): ScopedConfig {
+  const { routing } = proxy;
+  const ofUser = own(proxy.users, user);
+  const ofDatabase = own(proxy.databases, database);
+  return {
+    consistency: ofUser?.consistency ?? ofDatabase?.consistency ?? routing.consistency,
+    maxStalenessMs: ofUser?.maxStalenessMs ?? ofDatabase?.maxStalenessMs ?? routing.maxStalenessMs,
+    causalWaitMs: ofUser?.causalWaitMs ?? ofDatabase?.causalWaitMs ?? routing.causalWaitMs,
+  };
+}
+
+/** A role may be called `constructor`. */
+function own<T>(record: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(record, name) ? record[name] : undefined;
+}
