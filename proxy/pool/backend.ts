@@ -1,9 +1,10 @@
 import type { Term } from '../../common/lsn.ts';
 import type { BackendLogin } from '../auth/types.ts';
 import type { SettingsImage } from '../routing/settings-image.ts';
-import { decodeErrorFields, decodeParameterStatus, type ErrorFields } from '../wire/decode.ts';
+import { decodeErrorFields, type ErrorFields } from '../wire/decode.ts';
 import { TERMINATE } from '../wire/encode.ts';
 import { FrameReader, type FrameSink, gatherLimits } from '../wire/frames.ts';
+import { BackendParameters } from './backend-parameters.ts';
 import { BackendStatements } from './backend-statements.ts';
 import { sendCancelRequest } from './cancel.ts';
 
@@ -73,8 +74,7 @@ export class Backend implements FrameSink {
   readonly #tls: boolean;
   readonly #socket: BackendLogin['socket'];
   readonly #owner: BackendOwner;
-  readonly #parameters: Map<string, string>;
-  #parametersKey: string | null = null;
+  readonly #parameters: BackendParameters;
   #reader: FrameReader;
   #user: BackendUser | null = null;
   #fatal: ErrorFields | null = null;
@@ -101,7 +101,7 @@ export class Backend implements FrameSink {
     this.settings = settings;
     this.#socket = login.socket;
     this.#owner = owner;
-    this.#parameters = new Map(login.parameters);
+    this.#parameters = new BackendParameters(login.parameters);
     this.#reader = new FrameReader(this, LIMITS);
     this.#listen();
   }
@@ -115,17 +115,12 @@ export class Backend implements FrameSink {
   }
 
   get parameters(): ReadonlyMap<string, string> {
-    return this.#parameters;
+    return this.#parameters.values;
   }
 
-  /** Equal keys mean equal parameters; `in_hot_standby` aside, which is the proxy's to say. */
+  /** See `BackendParameters.key`. */
   get parametersKey(): string {
-    this.#parametersKey ??= [...this.#parameters]
-      .filter(([name]) => name !== 'in_hot_standby')
-      .map(([name, value]) => `${name}=${value}`)
-      .sort()
-      .join('\n');
-    return this.#parametersKey;
+    return this.#parameters.key;
   }
 
   /** A part of a message was reported and its end has not come. */
@@ -236,7 +231,7 @@ export class Backend implements FrameSink {
 
   onMessage(type: number, buffer: Buffer, start: number, end: number): boolean {
     if (this.#closed) return false;
-    if (type === PARAMETER_STATUS) this.#onParameter(buffer, start, end);
+    if (type === PARAMETER_STATUS) this.#parameters.note(buffer, start, end);
     else if (type === ERROR) this.#onError(buffer, start, end);
     if (this.#user !== null) this.#user.onBackendMessage(type, buffer, start, end);
     else if (type !== PARAMETER_STATUS && type !== NOTICE) this.lose('the server spoke unasked');
@@ -248,12 +243,6 @@ export class Backend implements FrameSink {
     if (this.#user !== null) this.#user.onBackendPart(type, buffer, start, end, first, last);
     else this.lose('the server spoke unasked');
     return !this.#closed;
-  }
-
-  #onParameter(buffer: Buffer, start: number, end: number): void {
-    const [name, value] = decodeParameterStatus(buffer, start + 5, end);
-    this.#parameters.set(name, value);
-    this.#parametersKey = null;
   }
 
   #onError(buffer: Buffer, start: number, end: number): void {

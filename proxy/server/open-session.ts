@@ -9,7 +9,7 @@ import type { SessionContext } from '../session/context.ts';
 import { asClientError } from '../session/errors.ts';
 import { isOwnSetting, setOwn } from '../session/own-settings.ts';
 import { bringTo } from '../session/settings-restore.ts';
-import { find } from '../session/placement.ts';
+import { find } from '../session/servers.ts';
 import { Session } from '../session/session.ts';
 import { Unit } from '../session/unit.ts';
 

@@ -1,7 +1,7 @@
 import { readyStatus } from '../routing/transaction.ts';
 import type { Classification, StatementInfo } from '../sql/types.ts';
 import * as encode from '../wire/encode.ts';
-import { choose } from './placement.ts';
+import { choose } from './servers.ts';
 import type { Session } from './session.ts';
 import { needOf } from './start.ts';
 import { simpleUnit } from './unit.ts';

@@ -1,7 +1,5 @@
-import { ClientError } from '../../common/errors.ts';
-import { decodeBind, queryTextEnd } from '../wire/decode.ts';
-import { bind, FLUSH, readyForQuery, SYNC } from '../wire/encode.ts';
-import { type GatherLimits, gatherLimits } from '../wire/frames.ts';
+import { queryTextEnd } from '../wire/decode.ts';
+import { FLUSH, readyForQuery, SYNC } from '../wire/encode.ts';
 import { readyStatus } from '../routing/transaction.ts';
 import type { Entry } from './exchange.ts';
 import { answerLocally } from './local.ts';
@@ -12,12 +10,12 @@ import type { Session } from './session.ts';
 import { startUnit } from './start.ts';
 import { addExtended, simpleUnit, SYNC_ENTRY, Unit } from './unit.ts';
 
-const QUERY = 0x51;
+export const QUERY = 0x51;
 const SYNC_TYPE = 0x53;
 const FLUSH_TYPE = 0x48;
 const TERMINATE = 0x58;
-const CALL = 0x46;
-const COPY_DATA = 0x64;
+export const CALL = 0x46;
+export const COPY_DATA = 0x64;
 const COPY_DONE = 0x63;
 const COPY_FAIL = 0x66;
 
@@ -76,7 +74,7 @@ function onQuery(session: Session, buffer: Buffer, start: number, end: number): 
   if (!answerLocally(session, unit)) begin(session, unit);
 }
 
-function queryEntry(bytes: Buffer, kind: 'query' | 'call' = 'query'): Entry {
+export function queryEntry(bytes: Buffer, kind: 'query' | 'call' = 'query'): Entry {
   return { kind, bytes, swallow: false, prepared: null, tracked: null, undo: null };
 }
 
@@ -105,7 +103,7 @@ function onSync(session: Session): void {
 }
 
 /** The unit leaves the gathering state, whatever becomes of it. */
-function begin(session: Session, unit: Unit): void {
+export function begin(session: Session, unit: Unit): void {
   session.requestAt = new Date();
   startUnit(session, unit);
 }
@@ -155,7 +153,7 @@ function onCopyInput(session: Session, type: number, buffer: Buffer, start: numb
  * S5 within a unit: nothing more of it goes to a server that may lead no more. Its transaction is given up with it: not
  * worth a wait with half of the unit there.
  */
-function mayFeed(session: Session): boolean {
+export function mayFeed(session: Session): boolean {
   const { backend } = session;
   if (backend === null || mayStillLead(session, backend)) return true;
   backend.lose('this proxy could not confirm that the server still leads');
@@ -165,96 +163,4 @@ function mayFeed(session: Session): boolean {
 function endDiscarding(session: Session): void {
   session.out.send(readyForQuery(readyStatus(session.transaction)));
   session.phase = 'idle';
-}
-
-/** A piece of a message that is too long to be kept, or of COPY data. */
-export function onInputPart(
-  session: Session,
-  type: number,
-  buffer: Buffer,
-  start: number,
-  end: number,
-  first: boolean,
-  last: boolean,
-): void {
-  const piece = buffer.subarray(start, end);
-  if (first && session.phase !== 'copy-in' && type !== COPY_DATA) {
-    startParted(session, type, piece);
-    return;
-  }
-  if (session.phase === 'copy-in' || session.partOpen) {
-    if (!mayFeed(session)) return;
-    session.backend?.relay(buffer, start, end);
-  }
-  if (!last || !session.partOpen) return;
-  session.partOpen = false;
-  if (type === QUERY || type === CALL) session.phase = 'busy';
-}
-
-function startParted(session: Session, type: number, piece: Buffer): void {
-  if (session.phase === 'discarding' || session.exchange.skipping) return;
-  if (session.phase === 'open' && !mayFeed(session)) return;
-  if (type === QUERY || type === CALL) {
-    const unit = session.phase === 'gathering' ? (session.unit as Unit) : new Unit();
-    if (session.phase === 'open') {
-      sendEntry(session, queryEntry(piece, type === CALL ? 'call' : 'query'));
-      session.partOpen = true;
-      return;
-    }
-    unit.plan = OPAQUE_PLAN;
-    unit.add(queryEntry(piece, type === CALL ? 'call' : 'query'));
-    startPartedUnit(session, unit);
-    return;
-  }
-  if (type !== 0x42) throw tooLong(session, piece);
-  startPartedBind(session, piece);
-}
-
-function startPartedUnit(session: Session, unit: Unit): void {
-  unit.streamed = true;
-  session.partOpen = true;
-  begin(session, unit);
-}
-
-/** The names at the start of the Bind are in its first piece; the rest follows as it is. */
-function startPartedBind(session: Session, piece: Buffer): void {
-  const { portal, statement, tailStart } = decodeBind(piece, 5, piece.length);
-  const prepared = session.statements.find(statement);
-  if (prepared === null) throw tooLong(session, piece);
-  const renamed = bind(portal, prepared.serverName, piece.subarray(tailStart));
-  renamed.writeInt32BE(piece.readInt32BE(1) + renamed.length - piece.length, 1);
-  if (portal === '') session.statements.unnamedPortal = prepared;
-  else session.statements.portals.set(portal, prepared);
-  const entry: Entry = { kind: 'bind', bytes: renamed, swallow: false, prepared, tracked: null, undo: null };
-  if (session.phase === 'open') {
-    session.partOpen = true;
-    sendEntry(session, entry);
-    return;
-  }
-  const unit = session.phase === 'gathering' ? (session.unit as Unit) : new Unit();
-  unit.widen(prepared.classification);
-  unit.add(entry);
-  startPartedUnit(session, unit);
-}
-
-function tooLong(session: Session, piece: Buffer): ClientError {
-  return new ClientError({
-    sqlState: '54000',
-    severity: 'FATAL',
-    message: `message of ${piece.readInt32BE(1)} bytes is longer than the proxy takes`,
-    hint: `Raise proxy.maxBufferBytes (now ${session.context.config.maxBufferBytes}).`,
-  });
-}
-
-const CLIENT_TYPES = gatherLimits('QPBDECSHXFcf', 1, 'd');
-const limitsOf = new Map<number, GatherLimits>();
-
-/** How long the messages of a client may be to be taken whole. COPY data always comes as it is. */
-export function clientLimits(maxBufferBytes: number): GatherLimits {
-  let limits = limitsOf.get(maxBufferBytes);
-  if (limits === undefined) {
-    limits = CLIENT_TYPES.map((limit) => (limit > 0 ? maxBufferBytes : limit));
-    limitsOf.set(maxBufferBytes, limits);
-  }
-  return limits;
 }

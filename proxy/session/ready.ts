@@ -1,0 +1,112 @@
+import type { Backend } from '../pool/backend.ts';
+import { onTransactionEvent } from '../routing/transaction.ts';
+import { readyForQuery } from '../wire/encode.ts';
+import { isInDoubt, tellInDoubt } from './cancel.ts';
+import { stateLost } from './errors.ts';
+import type { Entry } from './exchange.ts';
+import { dropBackend, giveBack } from './give-back.ts';
+import { afterDropped } from './recovery.ts';
+import { releaseAfterUnit } from './release.ts';
+import type { Session } from './session.ts';
+import { bringTo } from './settings-restore.ts';
+import { onTransactionEnd } from './transaction-end.ts';
+
+/** ReadyForQuery: the unit is over, and the session's transaction is what it says. */
+export function onReady(session: Session, entry: Entry, buffer: Buffer, start: number): void {
+  const backend = session.backend as Backend;
+  const status = buffer[start + 5] === 0x49 ? 'I' : buffer[start + 5] === 0x45 ? 'E' : 'T';
+  if (entry.swallow) {
+    session.exchange.emitLocals();
+    return;
+  }
+  if (session.recovery !== null) {
+    afterDropped(session, status);
+    return;
+  }
+  if (status === 'I' && isInDoubt(session)) {
+    tellInDoubt(session, 'It was cancelled, perhaps while it waited for synchronous followers');
+  }
+  session.holding = false;
+  session.opening = null;
+  const wasOpen = session.transaction;
+  session.transaction = onTransactionEvent(wasOpen, { type: 'ready', status, node: backend.place.node });
+  noteRead(session, backend);
+  notePins(session, backend);
+  if (status === 'I') onTransactionEnd(session, backend.place.role === 'leader', !session.errored);
+  else onTransactionOpen(session);
+  if (status === 'I' && session.resets && session.phase !== 'closed') {
+    session.resets = false;
+    session.phase = 'placing';
+    void restoreSettings(session, backend, status);
+    return;
+  }
+  tellReady(session, backend, status);
+}
+
+/** After a RESET: it means the session's start-up parameters, and not the server's defaults. */
+async function restoreSettings(session: Session, backend: Backend, status: 'I' | 'T' | 'E'): Promise<void> {
+  try {
+    await bringTo(backend, session.settings.image);
+  } catch (error) {
+    session.context.logger.warn({ event: 'settings.not-restored', error: String(error) }, 'settings not restored');
+    if (backend.closed && session.pins.size > 0) session.terminate(stateLost(String(error), session.pins));
+  }
+  if (session.backend === backend) tellReady(session, backend, status);
+}
+
+function tellReady(session: Session, backend: Backend, status: 'I' | 'T' | 'E'): void {
+  session.tellParameters(backend);
+  if (session.phase !== 'closed') session.out.send(readyForQuery(status));
+  endUnit(session, status);
+}
+
+function onTransactionOpen(session: Session): void {
+  session.settings.beginTransaction();
+  const { unit } = session;
+  // It may be another transaction than before: COMMIT AND CHAIN, or a text with COMMIT and BEGIN in it.
+  if (unit === null || unit.streamed || unit.plan.committing || unit.plan.unread) session.outcome.forget();
+}
+
+function noteRead(session: Session, backend: Backend): void {
+  session.floor.lastReadAtMs = session.context.clock.nowMs();
+  session.floor.lastNode = backend.place.node;
+}
+
+function notePins(session: Session, backend: Backend): void {
+  const plan = session.unit?.plan;
+  if (plan === undefined) return;
+  if (backend.place.role === 'leader') {
+    // A lock of the session outlives the failure of the statement that took it.
+    for (const pin of plan.pins) if (!session.errored || pin === 'advisory-lock') session.pins.add(pin);
+  }
+  if (!plan.ddl) return;
+  session.changedSchema = true;
+  session.context.statements.forgetDatabase(session.client.database); // for the rest of its transaction
+}
+
+function endUnit(session: Session, status: 'I' | 'T' | 'E'): void {
+  const closed = session.phase === 'closed';
+  if (!closed) session.phase = 'idle';
+  session.flush();
+  if (status === 'I') {
+    if (closed) {
+      if (session.pins.size > 0) dropBackend(session);
+      session.pass?.leave();
+      session.pass = null;
+      giveBack(session);
+      return;
+    }
+    releaseAfterUnit(session);
+    if (session.draining !== null && session.phase === 'idle') {
+      session.terminate(session.draining);
+      return;
+    }
+  } else if (closed) {
+    dropBackend(session);
+    return;
+  }
+  if (session.phase === 'idle') {
+    session.unit = null;
+    session.readOn();
+  }
+}

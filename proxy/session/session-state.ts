@@ -1,0 +1,123 @@
+import type { Socket } from 'node:net';
+import type { ScopedConfig } from '../../common/config/scoped.ts';
+import type { ClientError } from '../../common/errors.ts';
+import type { AcceptedClient } from '../auth/types.ts';
+import type { LeaderPass } from '../cluster/types.ts';
+import type { Backend } from '../pool/backend.ts';
+import type { Pool } from '../pool/pool.ts';
+import type { ConsistencyFloor, ConsistencyLevel } from '../routing/choose-node.ts';
+import type { Recovery } from '../routing/retry.ts';
+import { SessionSettings } from '../routing/settings.ts';
+import type { SettingsImage } from '../routing/settings-image.ts';
+import { IDLE, type TransactionState } from '../routing/transaction.ts';
+import type { Classification, PinReason } from '../sql/types.ts';
+import type { SessionContext } from './context.ts';
+import type { Entry } from './exchange.ts';
+import { ClientOutput } from './output.ts';
+import { Outcome } from './outcome.ts';
+import { ToldParameters } from './told-parameters.ts';
+import { ClientStatements, type Unit, type UnitScope, unitScope } from './unit.ts';
+
+/**
+ * What the session does with its client's input.
+ *
+ *     idle ──P B D E C──▶ gathering ──Sync──┐
+ *       │                     │ Flush, full  │
+ *       └──Query──▶ placing ◀─┴──────────────┘      (no server yet: the input waits)
+ *                      │
+ *                      ├──complete──▶ busy ──ready──▶ idle      (the input waits)
+ *                      └──not yet───▶ open ──Sync──▶ busy       (the input goes on to the server)
+ *     busy, open ──CopyInResponse──▶ copy-in ──CopyDone, CopyFail──▶ busy (Query) or open
+ *     open ──server lost──▶ discarding ──Sync──▶ idle
+ */
+export type Phase = 'idle' | 'gathering' | 'placing' | 'busy' | 'open' | 'copy-in' | 'discarding' | 'closed';
+
+/** What the proxy keeps of one client; `Session` is what happens to it. */
+export class SessionState {
+  readonly context: SessionContext;
+  readonly client: AcceptedClient;
+  readonly socket: Socket;
+  readonly processId: number;
+  readonly secretKey: Buffer;
+  readonly startedAt = new Date();
+  readonly statements = new ClientStatements();
+  readonly settings: SessionSettings;
+  readonly scope: UnitScope;
+  readonly out: ClientOutput;
+  readonly told = new ToldParameters();
+  readonly outcome = new Outcome();
+  readonly pins = new Set<PinReason>();
+  readonly floor: { -readonly [K in keyof ConsistencyFloor]: ConsistencyFloor[K] } = {
+    committedAtMs: -Infinity,
+    lastReadAtMs: -Infinity,
+    lastNode: null,
+  };
+  level: ConsistencyLevel;
+  phase: Phase = 'idle';
+  transaction: TransactionState = IDLE;
+  /** The deferred state that the unit in flight made open, while it can still be run again elsewhere. */
+  opening: TransactionState | null = null;
+  /** Not yet told to the client: its transaction was lost between two statements. */
+  doom: ClientError | null = null;
+  backend: Backend | null = null;
+  pool: Pool | null = null;
+  pass: LeaderPass | null = null;
+  unit: Unit | null = null;
+  /** Of the unit in flight: bytes of its answer reached the client's socket; an error was passed on. */
+  passedOn = false;
+  errored = false;
+  /** Its answer is kept back: nothing but preliminaries came so far. */
+  holding = false;
+  /** Its answer is dropped up to ReadyForQuery, and then this is done. */
+  recovery: Recovery | null = null;
+  /** The same, and nothing more is done: the client was told what to think of it. */
+  muted = false;
+  /** The open transaction may have written. */
+  wrote = false;
+  /** A RESET ran: the server's defaults are not this session's, who has its start-up parameters. */
+  resets = false;
+  /** The open transaction has changed the schema, which others see when it ends. */
+  changedSchema = false;
+  /** Entries that the error just seen makes void. */
+  readonly skipped: Entry[] = [];
+  /** While the session waits for a connection or a leader: ends that. */
+  waiting: AbortController | null = null;
+  waitingFor: 'connection' | 'leader' | null = null;
+  waitingSinceMs = 0;
+  requestAt: Date | null = null;
+  /** End it at the next moment without a transaction. */
+  draining: ClientError | null = null;
+  /** A message of the client is being passed on in parts. */
+  partOpen = false;
+
+  constructor(
+    context: SessionContext,
+    client: AcceptedClient,
+    identity: { readonly processId: number; readonly secretKey: Buffer },
+    startup: SettingsImage,
+    level: ConsistencyLevel,
+  ) {
+    this.context = context;
+    this.client = client;
+    this.socket = client.socket;
+    this.processId = identity.processId;
+    this.secretKey = identity.secretKey;
+    this.level = level;
+    this.settings = new SessionSettings(startup);
+    this.out = new ClientOutput(client.socket);
+    this.scope = unitScope(context, client.database, (text) => this.classify(text));
+  }
+
+  /** What the configuration says of this user in this database. */
+  get scoped(): ScopedConfig {
+    return this.context.live.scopeOf(this.client.database, this.client.user);
+  }
+
+  classify(text: Buffer): Classification {
+    const { context } = this;
+    return context.classifier.classify(text, context.catalogOf(this.client.database), {
+      standardConformingStrings: this.settings.valueOf('standard_conforming_strings') !== 'off',
+      systemCatalogs: context.config.routing.systemCatalogs,
+    });
+  }
+}
