@@ -12,7 +12,7 @@ const ENTRY_POINTS = [
   /^ops\/cli\.ts$/,
   /-main\.ts$/,
   /^bench\/[^/]+\.ts$/,
-  /^test\/(run|check)\.ts$/,
+  /^test\/(run|check|conformance\/run)\.ts$/,
   /^test\/simulation\/simulate\.ts$/,
 ];
 const PURE = [

@@ -26,6 +26,7 @@ export async function unpackFromDebian(options: UnpackOptions): Promise<void> {
   const { folder, report } = options;
   const apt = join(folder, `apt.${process.pid}`);
   const startedMs = Date.now();
+  rmSync(apt, { recursive: true, force: true });
   try {
     const configFile = writeAptConfig(apt);
     report('  reading the package lists …');
@@ -60,8 +61,8 @@ export function libraryPathOf(tree: string): string | null {
   return folders.length === 0 ? null : folders.join(':');
 }
 
-function writeAptConfig(apt: string): string {
-  rmSync(apt, { recursive: true, force: true });
+/** A configuration for apt whose lists and caches lie below `apt`; `further` are lines of it. Returns the file. */
+export function writeAptConfig(apt: string, further: readonly string[] = []): string {
   for (const part of ['state/lists/partial', 'cache/archives/partial', 'downloads']) {
     mkdirSync(join(apt, part), { recursive: true });
   }
@@ -81,6 +82,7 @@ function writeAptConfig(apt: string): string {
     '#clear APT::Update::Post-Invoke-Success;',
     '#clear DPkg::Pre-Install-Pkgs;',
     '#clear DPkg::Post-Invoke;',
+    ...further,
   ];
   writeFileSync(file, `${lines.join('\n')}\n`);
   return file;

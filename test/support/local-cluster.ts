@@ -60,12 +60,16 @@ export interface LocalCluster {
 const NODES = 3;
 const ROOT = resolve(import.meta.dirname, '../..');
 
-/** `settings`: LEASEHOLD_… variables, which the agents and the proxy of the cluster inherit. */
-export async function startLocalCluster(settings: NodeJS.ProcessEnv = {}): Promise<LocalCluster> {
+/** `settings`: LEASEHOLD_… variables, which the agents and the proxy of the cluster inherit; `flags`: further ones for `up`. */
+export async function startLocalCluster(
+  settings: NodeJS.ProcessEnv = {},
+  flags: readonly string[] = [],
+): Promise<LocalCluster> {
   const [port, httpPort] = (await freePorts(2)) as [number, number];
   const dir = mkdtempSync(join(tmpdir(), 'leasehold-up-'));
   chmodSync(dir, 0o755); // PostgreSQL's own user must pass through
   const args = ['up', '--dir', join(dir, 'cluster'), '--proxy-port', String(port), '--http-port', String(httpPort)];
+  args.push(...flags);
   const startedMs = performance.now();
   const up = spawn(process.execPath, [join(ROOT, 'ops/cli.ts'), ...args], {
     env: { ...process.env, ...settings },

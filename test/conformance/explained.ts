@@ -1,0 +1,18 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { Explained } from './compare.ts';
+
+const schema = z.array(
+  z.strictObject({
+    suite: z.string().min(1),
+    test: z.string().min(1),
+    sides: z.array(z.enum(['transaction', 'session'])).min(1),
+    why: z.string().min(1),
+  }),
+);
+
+/** The differences that are known and explained, from the data file beside README.md. */
+export function readExplained(): readonly Explained[] {
+  return schema.parse(JSON.parse(readFileSync(join(import.meta.dirname, 'explained.json'), 'utf8')));
+}
