@@ -69,6 +69,9 @@ export const agentConfig = z.strictObject({
   noFailover: z.boolean().default(false),
 });
 
+/** `session`: a client has one leader connection to itself for as long as it is there. */
+const poolMode = z.enum(['transaction', 'session']);
+
 const consistency = z.enum(['eventual', 'session', 'database', 'strong']);
 
 /** What may be said of one database or one user; what is absent is as for all. See `scoped.ts` for the precedence. */
@@ -76,6 +79,7 @@ const scope = z.strictObject({
   consistency: consistency.optional(),
   maxStalenessMs: z.number().int().min(1).optional(),
   causalWaitMs: z.number().int().min(0).optional(),
+  poolMode: poolMode.optional(),
 });
 
 export const proxyConfig = z.strictObject({
@@ -96,6 +100,9 @@ export const proxyConfig = z.strictObject({
       idleTimeoutMs: z.number().int().min(1000).default(600000),
       maxLifetimeMs: z.number().int().min(1000).default(3600000),
       connectTimeoutMs: z.number().int().min(100).default(5000),
+      mode: poolMode.default('transaction'),
+      /** Prepared statements kept on each server connection; beyond it the one used longest ago is closed. */
+      maxPreparedStatements: z.number().int().min(10).max(100_000).default(500),
     })
     .prefault({}),
   hold: z

@@ -5,17 +5,19 @@ export interface ScopedConfig {
   readonly consistency: ProxyConfig['routing']['consistency'];
   readonly maxStalenessMs: number;
   readonly causalWaitMs: number;
+  readonly poolMode: ProxyConfig['pool']['mode'];
 }
 
 /** The user's setting, else the database's, else the one for all. */
 export function scopedConfig(proxy: ProxyConfig, database: string, user: string): ScopedConfig {
-  const { routing } = proxy;
+  const { routing, pool } = proxy;
   const ofUser = own(proxy.users, user);
   const ofDatabase = own(proxy.databases, database);
   return {
     consistency: ofUser?.consistency ?? ofDatabase?.consistency ?? routing.consistency,
     maxStalenessMs: ofUser?.maxStalenessMs ?? ofDatabase?.maxStalenessMs ?? routing.maxStalenessMs,
     causalWaitMs: ofUser?.causalWaitMs ?? ofDatabase?.causalWaitMs ?? routing.causalWaitMs,
+    poolMode: ofUser?.poolMode ?? ofDatabase?.poolMode ?? pool.mode,
   };
 }
 

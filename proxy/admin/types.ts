@@ -48,7 +48,7 @@ export interface ClientRow {
   readonly wait_ms: number;
   /** The node whose connection it has now. */
   readonly node: string | null;
-  readonly pins: readonly PinReason[];
+  readonly pins: readonly (PinReason | 'session-pooling')[];
   readonly prepared_statements: number;
   readonly tls: boolean;
 }

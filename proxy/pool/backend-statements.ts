@@ -1,6 +1,3 @@
-/** Named statements kept on one backend; beyond it the one used longest ago is closed. */
-export const MAX_BACKEND_STATEMENTS = 500;
-
 /**
  * Which of the proxy's prepared statements a backend has, by server name (see `session/prepared.ts`), the one used
  * longest ago first.
@@ -22,16 +19,16 @@ export class BackendStatements {
     this.#names.add(serverName);
   }
 
-  /** Notes a statement that is being prepared. Returns the name to close for it, if the backend is full. */
-  add(serverName: string, keep: ReadonlySet<string>): string | null {
+  /** Notes a statement that is being prepared. Returns the name to close for it, if the backend then has more than `max`. */
+  add(serverName: string, max: number): string | null {
     this.touch(serverName);
-    if (this.#names.size <= MAX_BACKEND_STATEMENTS) return null;
+    if (this.#names.size <= max) return null;
     for (const oldest of this.#names) {
-      if (oldest === serverName || keep.has(oldest)) continue;
+      if (oldest === serverName) continue;
       this.#names.delete(oldest);
       return oldest;
     }
-    return null; // one unit uses them all: over the bound for as long as it lasts
+    return null;
   }
 
   delete(serverName: string): void {

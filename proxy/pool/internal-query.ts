@@ -36,6 +36,7 @@ export function runInternal(
       backend.destroy();
       finish(() => reject(new LeaseholdError('BACKEND_TIMEOUT', `no answer from ${backend.place.node}`)));
     }, timeoutMs);
+    timer.unref(); // a pool that closes says nothing
     backend.attach(
       new InternalUser(
         (rows) => finish(() => resolve(rows)),

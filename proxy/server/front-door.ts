@@ -112,6 +112,7 @@ export class FrontDoor {
       context,
       client,
       (session) => this.#register(session),
+      (session, processId) => this.#rename(session, processId),
       (session) => this.#forget(session),
     );
   }
@@ -128,6 +129,13 @@ export class FrontDoor {
   #register(session: Session): void {
     this.sessions.add(session);
     this.#byProcessId.set(session.processId, session);
+  }
+
+  /** Session pooling: its clients get the process id of their own server. */
+  #rename(session: Session, processId: number): void {
+    if (this.#byProcessId.get(session.processId) === session) this.#byProcessId.delete(session.processId);
+    session.processId = processId;
+    this.#byProcessId.set(processId, session);
   }
 
   #forget(session: Session): void {

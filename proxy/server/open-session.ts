@@ -9,7 +9,7 @@ import type { SessionContext } from '../session/context.ts';
 import { asClientError } from '../session/errors.ts';
 import { isOwnSetting, setOwn } from '../session/own-settings.ts';
 import { bringTo } from '../session/settings-restore.ts';
-import { find } from '../session/servers.ts';
+import { find, type Need } from '../session/servers.ts';
 import { Session } from '../session/session.ts';
 import { Unit } from '../session/unit.ts';
 
@@ -28,6 +28,7 @@ export async function openSession(
   context: SessionContext,
   client: AcceptedClient,
   register: (session: Session) => void,
+  rename: (session: Session, processId: number) => void,
   onClosed: (session: Session) => void,
 ): Promise<Session | null> {
   const level: { level: ConsistencyLevel; readonly scoped: ScopedConfig } = {
@@ -44,7 +45,7 @@ export async function openSession(
   try {
     const image = imageOf(readSettings(client, level));
     session = bare(image);
-    await introduce(session, image);
+    await introduce(session, image, rename);
   } catch (error) {
     session ??= bare(new Map());
     session.terminate(asClientError(error));
@@ -59,7 +60,11 @@ export async function openSession(
   return session;
 }
 
-async function introduce(session: Session, image: SettingsImage): Promise<void> {
+async function introduce(
+  session: Session,
+  image: SettingsImage,
+  rename: (session: Session, processId: number) => void,
+): Promise<void> {
   const abort = new AbortController();
   const onGone = (): void => abort.abort(new Error('the client has gone'));
   session.socket.on('close', onGone);
@@ -67,13 +72,15 @@ async function introduce(session: Session, image: SettingsImage): Promise<void> 
   session.waitingFor = 'connection';
   session.waitingSinceMs = session.context.clock.nowMs();
   try {
-    const { backend, pool, pass } = await find(session, new Unit(), 'any', abort.signal);
+    const { backend, pool, pass } = await find(session, new Unit(), introductionNeed(session), abort.signal);
     try {
       if (backend.settings !== image) await bringTo(backend, image);
       session.tellParameters(backend);
+      if (session.home.keeps(backend)) rename(session, backend.processId);
     } finally {
       pass?.leave();
-      pool.give(backend);
+      if (session.home.keeps(backend)) session.home.park(backend, pool);
+      else pool.give(backend);
     }
   } finally {
     session.waiting = null;
@@ -83,6 +90,14 @@ async function introduce(session: Session, image: SettingsImage): Promise<void> 
   session.out.send(backendKeyData(session.processId, session.secretKey));
   session.out.send(READY_IDLE);
   session.out.flush();
+}
+
+/** Session pooling takes its connection at once, but nobody waits with the log-in for a leader that is being elected. */
+function introductionNeed(session: Session): Need {
+  if (!session.home.wanted) return 'any';
+  const pass = session.context.gate.tryEnter();
+  pass?.leave();
+  return pass === null ? 'any' : 'leader';
 }
 
 /** Throws ClientError (22023, 42704) for a setting of the proxy's own that it does not know. */

@@ -1,6 +1,7 @@
 import type { AdminProviders, ClientRow, PoolRow, ProxyStatus } from '../admin/types.ts';
 import type { PoolSet } from '../pool/pool-set.ts';
 import type { Pool } from '../pool/pool.ts';
+import { Home } from '../session/home.ts';
 import { Session } from '../session/session.ts';
 import type { SessionContext } from '../session/context.ts';
 
@@ -52,9 +53,9 @@ function poolRow(pool: Pool): PoolRow {
   let clients = 0;
   let pinned = 0;
   for (const { user: holder } of pool.backends) {
-    if (!(holder instanceof Session)) continue;
+    if (!(holder instanceof Session || holder instanceof Home)) continue;
     clients += 1;
-    if (holder.pins.size > 0) pinned += 1;
+    if (holder instanceof Home || holder.keeps.length > 0) pinned += 1;
   }
   return {
     database,
@@ -85,8 +86,8 @@ function clientRow(session: Session): ClientRow {
     connect_time: session.startedAt.toISOString(),
     request_time: session.requestAt?.toISOString() ?? null,
     wait_ms: waitingFor === null ? 0 : Math.round(context.clock.nowMs() - session.waitingSinceMs),
-    node: session.backend?.place.node ?? null,
-    pins: [...session.pins],
+    node: (session.backend ?? session.home.parked)?.place.node ?? null,
+    pins: session.keeps,
     prepared_statements: session.statements.named.size,
     tls: 'encrypted' in socket,
   };

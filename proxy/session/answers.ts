@@ -157,6 +157,8 @@ export function onLost(session: Session, loss: BackendLoss): void {
     session.terminate(stateLost(reason, session.pins));
     return;
   }
+  // A unit that waits to be sent there (`placeAgain`) is started anew.
+  session.waiting?.abort(new Error(reason));
   if (inFlight && backend !== null) afterLossInFlight(session, backend, loss);
   else afterLossBetween(session, reason);
 }

@@ -1,13 +1,17 @@
+import { resetAndGive } from './home.ts';
 import type { Session } from './session.ts';
 
-/** Back to the pool, clean. */
+/** Back to the pool, clean; or, under session pooling, to where the session finds it again. */
 export function giveBack(session: Session): void {
   const { backend, pool } = session;
   session.backend = null;
   session.pool = null;
   // Then it may have settings that nobody has noted: all of them are reset before its next use.
   if (backend !== null && session.settings.overflowed) backend.settings = null;
-  if (backend !== null && pool !== null) pool.give(backend);
+  if (backend === null || pool === null) return;
+  if (!session.home.keeps(backend)) pool.give(backend);
+  else if (session.phase === 'closed') resetAndGive(backend, pool);
+  else session.home.park(backend, pool);
 }
 
 /** What is on the connection is of no use to anybody else. */

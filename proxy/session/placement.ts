@@ -1,7 +1,7 @@
 import type { Backend } from '../pool/backend.ts';
 import { DOOMED } from '../routing/transaction.ts';
 import { stateLost, transactionLost } from './errors.ts';
-import { dropBackend } from './give-back.ts';
+import { dropBackend, giveBack } from './give-back.ts';
 import { refuseUnit, report } from './refuse.ts';
 import { mayStillLead } from './release.ts';
 import { sendUnit } from './send.ts';
@@ -71,7 +71,7 @@ export function stopWaiting(session: Session): void {
   session.waitingFor = null;
 }
 
-function attach(session: Session, placed: Placed): void {
+export function attach(session: Session, placed: Placed): void {
   session.backend = placed.backend;
   session.pool = placed.pool;
   session.pass = placed.pass;
@@ -93,24 +93,35 @@ export function placeAgain(session: Session, unit: Unit, backend: Backend): void
     (leads) => {
       stopWaiting(session);
       if (session.phase === 'closed') return;
-      if (session.backend !== backend) return; // lost meanwhile, and that was told
-      if (leads && mayStillLead(session, backend)) sendUnit(session, unit);
+      if (session.backend !== backend)
+        session.startAnew(unit); // lost meanwhile: its transaction is doomed, or there was none
+      else if (leads && mayStillLead(session, backend)) sendUnit(session, unit);
       else giveUp(session, unit, inTransaction);
     },
     (error: unknown) => {
       stopWaiting(session);
-      if (session.phase !== 'closed' && session.backend === backend) refuseUnit(session, unit, error);
+      if (session.phase === 'closed') return;
+      if (session.backend !== backend) {
+        session.startAnew(unit);
+        return;
+      }
+      if (!inTransaction && session.pins.size === 0) giveBack(session);
+      refuseUnit(session, unit, error);
     },
   );
 }
 
 function giveUp(session: Session, unit: Unit, inTransaction: boolean): void {
   const reason = 'this proxy could not confirm that the server still leads';
-  if (!inTransaction || session.pins.size > 0) {
+  if (session.pins.size > 0) {
     session.terminate(stateLost(reason, session.pins));
     return;
   }
   dropBackend(session);
+  if (!inTransaction) {
+    session.startAnew(unit);
+    return;
+  }
   session.transaction = DOOMED;
   report(session, unit, transactionLost(reason));
 }

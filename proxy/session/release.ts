@@ -25,6 +25,7 @@ export function abandon(session: Session): void {
   session.reader.stop();
   session.waiting?.abort(new Error('the client has gone'));
   closeSocket(session);
+  session.home.giveUp();
   if (backend === null) {
     session.pass?.leave();
     session.pass = null;

@@ -214,14 +214,12 @@ function ensure(session: Session, backend: Backend, prepared: Prepared, writes: 
   writes.push(bytes);
 }
 
-const NOTHING_KEPT: ReadonlySet<string> = new Set();
-
 function noteParse(session: Session, backend: Backend, prepared: Prepared, writes: Buffer[]): void {
   if (prepared.serverName === '') {
     backend.unnamedOwner = prepared;
     return;
   }
-  const evicted = backend.statements.add(prepared.serverName, NOTHING_KEPT);
+  const evicted = backend.statements.add(prepared.serverName, session.context.config.pool.maxPreparedStatements);
   if (evicted === null) return;
   const bytes = close('S', evicted);
   session.exchange.push({ kind: 'close', bytes, swallow: true, prepared: null, tracked: null, undo: null });

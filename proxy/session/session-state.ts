@@ -13,6 +13,7 @@ import { IDLE, type TransactionState } from '../routing/transaction.ts';
 import type { Classification, PinReason } from '../sql/types.ts';
 import type { SessionContext } from './context.ts';
 import type { Entry } from './exchange.ts';
+import { Home } from './home.ts';
 import { ClientOutput } from './output.ts';
 import { Outcome } from './outcome.ts';
 import { ToldParameters } from './told-parameters.ts';
@@ -37,7 +38,8 @@ export class SessionState {
   readonly context: SessionContext;
   readonly client: AcceptedClient;
   readonly socket: Socket;
-  readonly processId: number;
+  /** What the client was told. Under session pooling that of its first server connection, as PostgreSQL's own tools expect. */
+  processId: number;
   readonly secretKey: Buffer;
   readonly startedAt = new Date();
   readonly statements = new ClientStatements();
@@ -59,6 +61,8 @@ export class SessionState {
   opening: TransactionState | null = null;
   /** Not yet told to the client: its transaction was lost between two statements. */
   doom: ClientError | null = null;
+  /** Session pooling: where its leader connection waits while it is not in use. */
+  readonly home: Home;
   backend: Backend | null = null;
   pool: Pool | null = null;
   pass: LeaderPass | null = null;
@@ -104,6 +108,7 @@ export class SessionState {
     this.secretKey = identity.secretKey;
     this.level = level;
     this.settings = new SessionSettings(startup);
+    this.home = new Home(this.scoped.poolMode === 'session');
     this.out = new ClientOutput(client.socket);
     this.scope = unitScope(context, client.database, (text) => this.classify(text));
   }
@@ -111,6 +116,13 @@ export class SessionState {
   /** What the configuration says of this user in this database. */
   get scoped(): ScopedConfig {
     return this.context.live.scopeOf(this.client.database, this.client.user);
+  }
+
+  /** Why it keeps a server connection beyond its transactions; for SHOW CLIENTS. */
+  get keeps(): readonly (PinReason | 'session-pooling')[] {
+    const { role } = this.backend?.place ?? {};
+    const pooled = this.home.wanted && (this.home.parked !== null || role === 'leader');
+    return pooled ? [...this.pins, 'session-pooling'] : [...this.pins];
   }
 
   classify(text: Buffer): Classification {

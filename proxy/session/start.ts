@@ -1,9 +1,11 @@
 import { readyStatus, routeOfTransaction } from '../routing/transaction.ts';
 import type { Backend } from '../pool/backend.ts';
+import type { Pool } from '../pool/pool.ts';
 import { readyForQuery } from '../wire/encode.ts';
 import { inFailedTransaction, stateLost } from './errors.ts';
-import { place, placeAgain, tryPlace } from './placement.ts';
+import { attach, place, placeAgain, tryPlace } from './placement.ts';
 import type { Need } from './servers.ts';
+import { dropBackend } from './give-back.ts';
 import { report } from './refuse.ts';
 import { mayStillLead } from './release.ts';
 import { sendUnit } from './send.ts';
@@ -25,11 +27,17 @@ export function startUnit(session: Session, unit: Unit): void {
   }
   if (answeredAlone(session, unit)) return;
   const need = needOf(session, unit);
+  if (need !== 'follower' && session.home.parked !== null) {
+    const { backend, pool } = session.home.leave() as { backend: Backend; pool: Pool };
+    attach(session, { backend, pool, pass: null });
+    startOnOwn(session, unit, backend);
+    return;
+  }
   if (tryPlace(session, unit, need)) sendUnit(session, unit);
   else place(session, unit, need);
 }
 
-/** The session has a server already: in a transaction, or pinned. */
+/** The session has a server already: in a transaction, pinned, or by session pooling. */
 function startOnOwn(session: Session, unit: Unit, backend: Backend): void {
   if (backend.place.role === 'follower') {
     sendUnit(session, unit);
@@ -47,7 +55,17 @@ function startOnOwn(session: Session, unit: Unit, backend: Backend): void {
   }
   session.pass = pass;
   if (pass.term === backend.place.term) sendUnit(session, unit);
-  else session.terminate(stateLost('another server leads now', session.pins));
+  else ownIsOver(session, unit);
+}
+
+/** Another server leads now. What is kept by session pooling alone can be had there as well. */
+export function ownIsOver(session: Session, unit: Unit): void {
+  if (session.pins.size > 0) {
+    session.terminate(stateLost('another server leads now', session.pins));
+    return;
+  }
+  dropBackend(session);
+  startUnit(session, unit);
 }
 
 /** Nothing in it needs a server: a Sync alone, or a Close of what only the proxy knows. */
