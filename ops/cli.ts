@@ -90,6 +90,14 @@ function addChanging(program: Command): void {
     .description('make the leader give up its lease at once; for when a switchover is refused')
     .option('--timeout <s>', 'how long to wait for the new leader', integer(1, 3600), 60)
     .action(async (options) => (await import('./commands/switchover.ts')).failoverCommand(options));
+  withApi(program.command('reload'))
+    .description(
+      'make a proxy read its configuration again, as SIGHUP does: says what changed and what needs a restart',
+    )
+    .action(async (options) => (await import('./commands/reload.ts')).reloadCommand(options));
+  withApi(program.command('drain'))
+    .description('stop a proxy as SIGTERM does: no new clients, sessions end between two transactions')
+    .action(async (options) => (await import('./commands/reload.ts')).drainCommand(options));
   const drill = program
     .command('drill')
     .description('break something on purpose, and measure what an application sees');

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import { ConfigError, type ConfigFault } from '../errors.ts';
+import { deepFreeze } from './freeze.ts';
 import { type ConfigField, configFields, isSecretName, parseFieldText } from './fields.ts';
 import { checkRelations, type ConfigPart } from './relations.ts';
 import { type LeaseholdConfig, leaseholdConfig } from './schema.ts';
@@ -241,12 +242,4 @@ function define(node: Tree, key: string, value: unknown): unknown {
 
 function isTree(value: unknown): value is Tree {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function deepFreeze<T>(value: T): T {
-  if (typeof value === 'object' && value !== null) {
-    for (const child of Object.values(value)) deepFreeze(child);
-    Object.freeze(value);
-  }
-  return value;
 }

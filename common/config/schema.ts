@@ -84,11 +84,20 @@ const scope = z.strictObject({
 
 export const proxyConfig = z.strictObject({
   id: name.default('proxy1'),
-  listen: z.strictObject({ host: z.string().min(1).default('127.0.0.1'), port: listenPort.default(6432) }).prefault({}),
+  listen: z
+    .strictObject({
+      host: z.string().min(1).default('127.0.0.1'),
+      port: listenPort.default(6432),
+      /** Another process may listen on the same ports (the HTTP port too): it takes over while this one drains. Linux. */
+      reusePort: z.boolean().default(false),
+    })
+    .prefault({}),
   /** What other machines reach this proxy by; by default the listen address. */
   advertise: hostPort.optional(),
   http: z.strictObject({ host: z.string().min(1).default('127.0.0.1'), port: listenPort.default(6480) }).prefault({}),
   maxClients: z.number().int().min(1).default(2000),
+  /** When the proxy is asked to stop: how long sessions may go on with an open transaction before they are ended. */
+  drainMs: z.number().int().min(0).max(86_400_000).default(5000),
   pool: z
     .strictObject({
       /** Backend connections for each user, database and node. */
@@ -136,6 +145,8 @@ export const proxyConfig = z.strictObject({
     .prefault({ mode: 'disable' }),
   /** Who may use the console and is not only an application: role names. */
   consoleUsers: z.array(z.string()).default(['postgres']),
+  /** Who may look (SHOW) and change nothing there. */
+  statsUsers: z.array(z.string()).default([]),
   /** By name. */
   databases: z.record(z.string(), scope).default({}),
   /** By role name; stronger than `databases`. */

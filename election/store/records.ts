@@ -105,6 +105,8 @@ export const proxyRecord = z.object({
   appliedSeq: z.number().int(),
   heldWrites: z.number().int(),
   inFlight: z.number().int(),
+  /** It takes no new clients and ends when those it has are done. It still acknowledges holds. */
+  draining: z.boolean().optional(),
 });
 export type ProxyRecord = z.output<typeof proxyRecord>;
 

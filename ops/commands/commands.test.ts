@@ -7,6 +7,7 @@ import { pickPort } from '../local/ports.ts';
 import { tellSteps } from '../local/readiness.ts';
 import { explain } from './errors.ts';
 import { sampleLine } from './monitor.ts';
+import { reloadText } from './reload.ts';
 import { statusText } from './status.ts';
 import { checkTarget } from './switchover.ts';
 
@@ -74,6 +75,14 @@ test('status is a table with the leader, lag and freshness of each node, and not
   assert.match(text, /node2 .*follower .*1\.5 kB .*13 ms .*yes/);
   assert.match(text, / node3: copying/);
   assert.match(text, /proxy1/);
+});
+
+test('a reload tells what is in force now and what waits for a restart', () => {
+  assert.equal(reloadText({ changed: [], needsRestart: [] }), 'nothing changed');
+  assert.match(
+    reloadText({ changed: ['proxy.pool.size'], needsRestart: ['proxy.id'] }),
+    /in force now:\n {2}proxy\.pool\.size\n.*restart:\n {2}proxy\.id$/,
+  );
 });
 
 test('held writes are said first', async () => {

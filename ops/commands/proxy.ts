@@ -13,8 +13,16 @@ export async function proxyCommand(options: ProxyOptions): Promise<void> {
     { path: 'proxy.http.port', value: options.httpPort, flag: '--http-port' },
   ];
   const { runProxy } = await import('../../proxy/server/run-proxy.ts');
-  await runDaemon('proxy', options, flags, async (config, logger, signal) => {
-    const proxy = await runProxy({ config, logger, signal });
+  await runDaemon('proxy', options, flags, async (config, logger, signal, hooks) => {
+    const proxy = await runProxy({ config, logger, signal, load: hooks.load });
+    hooks.stopTakes(() => proxy.drainMs());
+    hooks.onHangup(() => {
+      try {
+        proxy.reload();
+      } catch {
+        // It was logged, with every fault; the configuration in force stays.
+      }
+    });
     await proxy.closed;
   });
 }

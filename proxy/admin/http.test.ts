@@ -7,6 +7,8 @@ import { ActionRefused, type ClusterActions } from './actions.ts';
 import { refuseChange } from './guard.ts';
 import { type HttpApi, startHttp } from './http.ts';
 import { createProxyMetrics } from './metrics.ts';
+import type { ReloadReport, StopMode } from './types.ts';
+import { ConfigError } from '../../common/errors.ts';
 
 const asked: unknown[] = [];
 const actions: ClusterActions = {
@@ -28,12 +30,14 @@ describe('the HTTP API', () => {
   let api: HttpApi;
   let guarded: HttpApi;
   let draining = false;
+  let reload: () => ReloadReport = () => ({ changed: ['proxy.maxClients'], needsRestart: [] });
   const options = {
     host: '127.0.0.1',
     port: 0,
     providers: exampleProviders(() => exampleStatus({ draining })),
     metrics: createProxyMetrics(),
     actions,
+    control: { reload: () => reload(), stop: (how: StopMode) => asked.push(['stop', how]) },
     apiToken: null,
     logger: pino({ level: 'silent' }),
   };
@@ -48,9 +52,32 @@ describe('the HTTP API', () => {
     return { status: response.status, body: (await response.json()) as Record<string, unknown> };
   }
 
+  test('a reload says what changed, or every fault and that nothing did', async () => {
+    assert.deepEqual(await post(`${api.url}/reload`), {
+      status: 202,
+      body: { changed: ['proxy.maxClients'], needsRestart: [] },
+    });
+    const fault = { path: 'proxy.maxClients', source: 'x.yaml', message: 'is wrong' };
+    reload = () => {
+      throw new ConfigError([fault, fault]);
+    };
+    const { status, body } = await post(`${api.url}/reload`);
+    assert.deepEqual([status, body['faults']], [422, [fault, fault]]);
+    assert.match(String(body['error']), /the one in force stays/);
+    assert.equal((await post(`${guarded.url}/reload`)).status, 401);
+  });
+
+  test('a drain is begun as by SIGTERM, and needs what other actions need', async () => {
+    assert.equal((await post(`${guarded.url}/drain`)).status, 401);
+    assert.equal((await post(`${api.url}/drain`)).status, 202);
+    assert.deepEqual(asked.at(-1), ['stop', 'transactions']);
+  });
+
   test('answers what is asked', async () => {
     for (const [path, type] of [
       ['/', 'text/html'],
+      ['/live', 'application/json'],
+      ['/ready', 'application/json'],
       ['/healthz', 'application/json'],
       ['/readyz', 'application/json'],
       ['/metrics', 'text/plain'],

@@ -1,21 +1,24 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { LeaseholdError } from '../../common/errors.ts';
+import { ConfigError, LeaseholdError } from '../../common/errors.ts';
 import type { Logger } from '../../common/logger.ts';
 import { ActionRefused, type ClusterActions } from './actions.ts';
 import { refuseChange } from './guard.ts';
 import type { MetricsRegistry } from './metrics.ts';
 import { PAGE, PAGE_POLICY } from './page.ts';
 import { buildStatus, notReadyReason } from './status.ts';
-import type { AdminProviders } from './types.ts';
+import type { AdminProviders, ProxyControl } from './types.ts';
 import { VERSION } from './version.ts';
 
 export interface HttpOptions {
   readonly host: string;
   /** 0 picks a free one. */
   readonly port: number;
+  /** A successor may listen there too. */
+  readonly reusePort?: boolean;
   readonly providers: AdminProviders;
   readonly metrics: MetricsRegistry;
   readonly actions: ClusterActions;
+  readonly control: Pick<ProxyControl, 'reload' | 'stop'>;
   /** `cluster.apiToken`. */
   readonly apiToken: string | null;
   /** Further names by which this API is reached (the advertised host). */
@@ -27,6 +30,8 @@ export interface HttpApi {
   readonly host: string;
   readonly port: number;
   readonly url: string;
+  /** Answers what is under way, and nothing new. */
+  stopListening(): void;
   close(): Promise<void>;
 }
 
@@ -34,8 +39,9 @@ const MAX_BODY = 16_384;
 
 /**
  * The proxy's HTTP API and page. Throws LeaseholdError `PORT_IN_USE` or `LISTEN` naming the address and the setting.
- * GET / /healthz /readyz /metrics /status /history; POST /switchover {"to"?} /failover /drill/crash {"node"?}.
- * What is not a page or metrics is JSON; an error is `{"error": "…"}`.
+ * GET / /live /ready (also /healthz /readyz) /metrics /status /history; POST /switchover {"to"?} /failover
+ * /drill/crash {"node"?} of the cluster, /reload /drain of this process. What is not a page or metrics is JSON; an error is
+ * `{"error": "…"}`.
  */
 export async function startHttp(options: HttpOptions): Promise<HttpApi> {
   const server = createServer((request, response) => void answer(request, response, options));
@@ -44,13 +50,17 @@ export async function startHttp(options: HttpOptions): Promise<HttpApi> {
   server.requestTimeout = 15_000;
   server.headersTimeout = 10_000;
   server.keepAliveTimeout = 5_000;
-  await listen(server, options.host, options.port);
+  await listen(server, options);
   const { port } = server.address() as { port: number };
   const shown = options.host.includes(':') ? `[${options.host}]` : options.host;
   return {
     host: options.host,
     port,
     url: `http://${shown}:${port}`,
+    stopListening: () => {
+      server.close();
+      server.closeIdleConnections();
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -59,7 +69,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpApi> {
   };
 }
 
-function listen(server: Server, host: string, port: number): Promise<void> {
+function listen(server: Server, { host, port, reusePort = false }: HttpOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const where = `${host}:${port}`;
@@ -70,7 +80,7 @@ function listen(server: Server, host: string, port: number): Promise<void> {
         reject(new LeaseholdError('LISTEN', `cannot listen on ${where} (setting proxy.http): ${error.message}`, error));
       }
     });
-    server.listen(port, host, () => resolve());
+    server.listen({ port, host, reusePort }, () => resolve());
   });
 }
 
@@ -85,7 +95,10 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
   } catch (error) {
     if (error instanceof ActionRefused) refuse(response, error.status, error.message);
     else if (error instanceof BadRequest) refuse(response, 400, error.message);
-    else {
+    else if (error instanceof ConfigError) {
+      const message = `the configuration has faults, the one in force stays:\n${error.message}`;
+      json(response, 422, { error: message, faults: error.faults });
+    } else {
       options.logger.error({ event: 'http.failed', path, err: error }, 'an HTTP request failed');
       refuse(response, 500, 'internal error; see the log of this proxy');
     }
@@ -98,9 +111,11 @@ async function get(path: string, response: ServerResponse, options: HttpOptions)
       response.setHeader('Content-Security-Policy', PAGE_POLICY);
       send(response, 200, 'text/html; charset=utf-8', PAGE);
       return;
+    case '/live':
     case '/healthz':
       json(response, 200, { status: 'alive', version: VERSION });
       return;
+    case '/ready':
     case '/readyz': {
       const reason = notReadyReason(options.providers.status());
       json(
@@ -125,12 +140,20 @@ async function get(path: string, response: ServerResponse, options: HttpOptions)
   }
 }
 
-type Action = (actions: ClusterActions, body: Readonly<Record<string, unknown>>) => Promise<object>;
+type Action = (options: HttpOptions, body: Readonly<Record<string, unknown>>) => Promise<object> | object;
 
 const POSTS: ReadonlyMap<string, Action> = new Map<string, Action>([
-  ['/switchover', (actions, body) => actions.switchover(nodeField(body, 'to'))],
-  ['/failover', (actions) => actions.failover()],
-  ['/drill/crash', (actions, body) => actions.crash(nodeField(body, 'node'))],
+  ['/switchover', ({ actions }, body) => actions.switchover(nodeField(body, 'to'))],
+  ['/failover', ({ actions }) => actions.failover()],
+  ['/drill/crash', ({ actions }, body) => actions.crash(nodeField(body, 'node'))],
+  ['/reload', ({ control }) => control.reload()],
+  [
+    '/drain',
+    ({ control, providers }) => {
+      control.stop('transactions');
+      return { draining: true, clients: providers.status().clients };
+    },
+  ],
 ]);
 
 async function post(
@@ -154,7 +177,7 @@ async function post(
   }
   const body = await readBody(request);
   options.logger.info({ event: 'operator.request', path, from: socket.remoteAddress, body }, 'an operator asked');
-  json(response, 202, await action(options.actions, body));
+  json(response, 202, await action(options, body));
 }
 
 class BadRequest extends Error {}

@@ -49,6 +49,8 @@ export interface ProxyReport {
   readonly httpUrl: string;
   readonly heldWrites: number;
   readonly inFlight: number;
+  /** It takes no new clients: it is stopping, or another process took its port over. */
+  readonly draining: boolean;
 }
 
 export interface SelfReport {
@@ -146,14 +148,19 @@ function freshnessOf(seen: NodeFreshness | undefined, nowMs: number): number | n
 
 function proxyReports(status: ProxyStatus): ProxyReport[] {
   return [...status.view.proxies.values()]
-    .map((proxy) => ({
-      id: proxy.id,
-      address: addressOf(proxy.address),
-      httpUrl: proxy.httpUrl,
+    .map((proxy) => {
+      const draining = proxy.draining ?? false;
       // What this proxy wrote of itself to etcd is older than what it knows.
-      heldWrites: proxy.id === status.proxyId ? status.heldWrites : proxy.heldWrites,
-      inFlight: proxy.id === status.proxyId ? status.inFlight : proxy.inFlight,
-    }))
+      const { heldWrites, inFlight } = proxy.id === status.proxyId && draining === status.draining ? status : proxy;
+      return {
+        id: proxy.id,
+        address: addressOf(proxy.address),
+        httpUrl: proxy.httpUrl,
+        heldWrites,
+        inFlight,
+        draining,
+      };
+    })
     .sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 

@@ -13,6 +13,30 @@ export interface AdminProviders {
   status(): ProxyStatus;
 }
 
+/** What a reload did. Paths only: values may be secrets. */
+export interface ReloadReport {
+  /** In force now. */
+  readonly changed: readonly string[];
+  /** Given anew, and not in force before the process is started again. */
+  readonly needsRestart: readonly string[];
+}
+
+/** What an operator may ask of this one process, by console, HTTP or signal. */
+export interface ProxyControl {
+  /** Throws ConfigError with every fault; then the configuration in force stays. */
+  reload(): ReloadReport;
+  /** One setting, until the next reload. Throws ClientError 42704, 22023, 55P02. */
+  set(path: string, text: string): void;
+  /** Begins the orderly end; a second call may only make it quicker. */
+  stop(how: StopMode): void;
+}
+
+/**
+ * `now`: transactions are cut. `transactions`: they may end within `proxy.drainMs`. `clients`: until the last client has left
+ * by itself.
+ */
+export type StopMode = 'now' | 'transactions' | 'clients';
+
 export interface PoolRow {
   readonly database: string;
   readonly user: string;

@@ -25,6 +25,7 @@ export function publication(published: ProxyRecord | null, current: ProxyRecord)
   const same =
     published.heldWrites === current.heldWrites &&
     published.inFlight === current.inFlight &&
+    published.draining === current.draining &&
     published.httpUrl === current.httpUrl &&
     published.address.host === current.address.host &&
     published.address.port === current.address.port;

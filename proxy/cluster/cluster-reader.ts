@@ -68,7 +68,7 @@ export class ClusterReader {
         if (record !== null) members.set(record.node, record);
       } else if (stored.key.startsWith(this.#keys.proxiesPrefix)) {
         const record = decode(stored, (text) => decodeRecord(proxyRecord, text));
-        if (record !== null) proxies.set(record.id, record);
+        if (record !== null) proxies.set(stored.key.slice(this.#keys.proxiesPrefix.length), record);
       } else if (stored.key.startsWith(this.#keys.historyPrefix)) {
         const record = decode(stored, (text) => decodeRecord(historyRecord, text));
         if (record !== null) history.set(record.term, record);

@@ -13,6 +13,8 @@ export interface RegistrationOptions {
   readonly store: LeaseStore;
   readonly cluster: string;
   readonly proxyId: string;
+  /** Where two processes of one proxy may run at once (a takeover): what tells their keys apart. */
+  readonly instance?: string;
   /** What applications reach this proxy by. */
   readonly address: { readonly host: string; readonly port: number };
   readonly httpUrl: string;
@@ -26,6 +28,8 @@ export interface RegistrationOptions {
 }
 
 export interface Registration {
+  /** Tells everybody that this proxy takes no new clients. It goes on to acknowledge holds. */
+  drain(): void;
   /** Withdraws the record, within a second. */
   close(): Promise<void>;
 }
@@ -51,14 +55,23 @@ class EtcdRegistration implements Registration {
   #renewAtMs = 0;
   #countsAtMs = 0;
   #appliedSeq = 0;
+  #draining = false;
   #published: ProxyRecord | null = null;
 
   constructor(options: RegistrationOptions) {
     this.#options = options;
-    this.#key = keysOf(options.cluster).proxy(options.proxyId);
+    this.#key = keysOf(options.cluster).proxy(
+      [options.proxyId, options.instance ?? ''].filter((part) => part !== '').join('.'),
+    );
     const look = () => this.#look();
     this.#unsubscribe = [options.lease.subscribe(look), options.gate.subscribe(look)];
     this.#running = this.#run();
+  }
+
+  drain(): void {
+    this.#draining = true;
+    this.#countsAtMs = 0;
+    this.#wakeup.wake();
   }
 
   async close(): Promise<void> {
@@ -94,6 +107,7 @@ class EtcdRegistration implements Registration {
       appliedSeq: this.#appliedSeq,
       heldWrites: gate.held,
       inFlight: gate.inFlight,
+      ...(this.#draining ? { draining: true } : {}),
     };
   }
 

@@ -32,8 +32,7 @@ function setUp(options: { deadlineMs?: number; maxHeld?: number } = {}) {
   const gate = createWriteGate({
     lease,
     clock,
-    deadlineMs: options.deadlineMs ?? 1000,
-    maxHeld: options.maxHeld ?? 10,
+    limits: () => ({ deadlineMs: options.deadlineMs ?? 1000, maxHeld: options.maxHeld ?? 10 }),
   });
   return { lease, gate };
 }
@@ -64,6 +63,18 @@ describe('the write gate', () => {
       return true;
     });
     assert.equal(gate.held, 0);
+  });
+
+  it('follows its limits when they change', async () => {
+    const limits = { deadlineMs: 60_000, maxHeld: 1 };
+    const gate = createWriteGate({ lease: new FakeLease(), clock, limits: () => limits });
+    const abort = new AbortController();
+    const held = gate.enter(abort.signal);
+    limits.maxHeld = 2;
+    limits.deadlineMs = 20;
+    await assert.rejects(gate.enter(never), (error: unknown) => (error as ClientError).sqlState === '57P03');
+    abort.abort(new Error('enough'));
+    await assert.rejects(held, /enough/);
   });
 
   it('refuses more than it may hold with 53300', async () => {

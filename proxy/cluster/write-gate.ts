@@ -6,6 +6,11 @@ import type { LeaderPass, LeaderTarget, LeaseView, WriteGate } from './types.ts'
 export interface WriteGateOptions {
   readonly lease: LeaseView;
   readonly clock: Clock;
+  /** Asked each time, since a reload may change them. */
+  readonly limits: () => GateLimits;
+}
+
+export interface GateLimits {
   /** How long work waits before it is refused. */
   readonly deadlineMs: number;
   readonly maxHeld: number;
@@ -62,7 +67,7 @@ class HoldingGate implements ObservableWriteGate {
     if (signal.aborted) return Promise.reject(signal.reason);
     const pass = this.tryEnter();
     if (pass !== null) return Promise.resolve(pass);
-    if (this.#waiting.size >= this.#options.maxHeld) return Promise.reject(this.#tooMany());
+    if (this.#waiting.size >= this.#options.limits().maxHeld) return Promise.reject(this.#tooMany());
     return this.#hold(signal);
   }
 
@@ -78,7 +83,8 @@ class HoldingGate implements ObservableWriteGate {
   }
 
   #hold(signal: AbortSignal): Promise<LeaderPass> {
-    const { clock, deadlineMs } = this.#options;
+    const { clock, limits } = this.#options;
+    const { deadlineMs } = limits();
     const sinceMs = clock.nowMs();
     return new Promise((resolve, reject) => {
       const leaveQueue = () => {

@@ -7,8 +7,9 @@ import { CONSOLE_DATABASE, serveConsole } from '../admin/console.ts';
 import type { MetricsRegistry } from '../admin/metrics.ts';
 import type { AdminProviders } from '../admin/types.ts';
 import type { SessionContext } from '../session/context.ts';
-import { shuttingDown } from '../session/errors.ts';
 import type { Session } from '../session/session.ts';
+import type { StopMode } from '../admin/types.ts';
+import { drainSessions } from './drain.ts';
 import { errorResponse } from '../wire/encode.ts';
 import { openSession } from './open-session.ts';
 import { pipeReplication } from './replication-pipe.ts';
@@ -48,7 +49,7 @@ export class FrontDoor {
   }
 
   onConnection(socket: Socket, providers: AdminProviders): void {
-    if (this.#draining || this.#strangers >= MAX_STRANGERS) {
+    if (this.#strangers >= MAX_STRANGERS) {
       socket.destroy();
       return;
     }
@@ -56,16 +57,21 @@ export class FrontDoor {
     void this.#accept(socket, providers);
   }
 
-  /** Ends sessions as they come out of their transactions; resolves when none is left or the time is up. */
-  async drain(limitMs: number): Promise<void> {
+  /**
+   * Ends sessions as `mode` says, which is asked again and again; resolves when none is left. Who was accepted before the port
+   * was closed is still served. `leaveMs`: see `drainSessions`.
+   */
+  async drain(mode: () => StopMode, leaveMs: number): Promise<void> {
     this.#draining = true;
-    for (const session of this.sessions) session.drain(shuttingDown());
     const { clock } = this.#options.context;
-    const untilMs = clock.nowMs() + limitMs;
-    while (this.sessions.size > 0 && clock.nowMs() < untilMs) {
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    for (const session of this.sessions) session.terminate(shuttingDown());
+    await drainSessions({
+      sessions: this.sessions,
+      arriving: () => this.#strangers,
+      mode,
+      leaveMs,
+      drainMs: () => this.#options.context.config.drainMs,
+      nowMs: () => clock.nowMs(),
+    });
   }
 
   async #accept(socket: Socket, providers: AdminProviders): Promise<void> {
@@ -100,8 +106,8 @@ export class FrontDoor {
       await this.#count(serveConsole(client, providers, { allowed, served: (node) => metrics.served(node), signal }));
       return;
     }
-    if (this.#draining || this.clients >= config.maxClients) {
-      client.socket.end(errorResponse(this.#draining ? shuttingDown() : tooManyClients(config.maxClients)));
+    if (this.clients >= config.maxClients) {
+      client.socket.end(errorResponse(tooManyClients(config.maxClients)));
       return;
     }
     if (client.replication !== 'off') {

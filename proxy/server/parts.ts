@@ -54,7 +54,8 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
   const store = options.store ?? createEtcdStore({ endpoints: cluster.etcd, logger });
   const { marginMs, ttlMs } = cluster;
   const lease = createLeaseView({ store, cluster: cluster.name, proxyId: proxy.id, clock, marginMs, ttlMs, logger });
-  const gate = createWriteGate({ lease, clock, ...proxy.hold });
+  const live = new LiveConfig(proxy);
+  const gate = createWriteGate({ lease, clock, limits: () => live.current.hold });
   const monitor = createReplicationMonitor({
     clock,
     credentials: service,
@@ -66,7 +67,6 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
   const unfollow = followCluster(lease, monitor, pools);
   const servers = () => serversOf(lease, monitor);
   const verifiers = createVerifierSource({ service, servers, tls: serviceTls, clock, logger });
-  const live = new LiveConfig(proxy);
   const context: SessionContext = {
     get config() {
       return live.current;

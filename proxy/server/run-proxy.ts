@@ -5,17 +5,25 @@ import type { Logger } from '../../common/logger.ts';
 import type { LeaseStore } from '../../election/store/port.ts';
 import { createClusterActions } from '../admin/actions.ts';
 import { type HttpApi, startHttp } from '../admin/http.ts';
-import type { AdminProviders } from '../admin/types.ts';
-import { createRegistration } from '../cluster/registration.ts';
+import { notReadyReason } from '../admin/status.ts';
+import type { AdminProviders, ProxyControl } from '../admin/types.ts';
+import { createRegistration, type Registration } from '../cluster/registration.ts';
+import { randomBytes } from 'node:crypto';
 import { FrontDoor } from './front-door.ts';
 import { listen, stopListening } from './listener.ts';
 import { makeParts, type ProxyParts } from './parts.ts';
+import { createReloader, type Reloader } from './reload.ts';
+import { Stopping } from './drain.ts';
 import { createProviders } from './providers.ts';
 import { backendTls, clientTls } from './tls.ts';
 
 export interface RunningProxy {
   readonly address: { readonly host: string; readonly port: number };
   readonly httpUrl: string;
+  /** What SIGHUP asks for. Throws as `Reloader` says. */
+  readonly reload: Reloader['reload'];
+  /** How long an orderly stop may take, as the configuration is now. */
+  readonly drainMs: () => number;
   /** Resolves when everything has been stopped after the signal. */
   readonly closed: Promise<void>;
 }
@@ -25,23 +33,25 @@ export interface ProxyOptions {
   readonly logger: Logger;
   /** Aborting it drains the proxy and stops it. */
   readonly signal: AbortSignal;
+  /** Reads the configuration again, for a reload. Throws ConfigError. */
+  readonly load?: () => LeaseholdConfig;
   /** For tests: another store than etcd. It is closed with the proxy. */
   readonly store?: LeaseStore;
 }
-
-/** How long sessions in a transaction may go on after the signal. */
-const DRAIN_MS = 5_000;
 
 /**
  * Starts a proxy; it serves when the promise resolves. Throws LeaseholdError (`PORT_IN_USE`, `CONFIG`, `LISTEN`); an etcd
  * or servers that cannot be reached are not errors here, they are waited for.
  */
 export async function runProxy(options: ProxyOptions): Promise<RunningProxy> {
-  const { config, logger, signal } = options;
+  const { config, logger } = options;
   const { proxy } = config;
   const tls = clientTls(proxy);
   const parts = await makeParts(options);
   const { context, verifiers, metrics } = parts;
+  const reloader = createReloader({ started: config, live: context.live, load: options.load ?? null, logger });
+  const stopping = new Stopping(options.signal);
+  const control: ProxyControl = { ...reloader, stop: (how) => stopping.begin(how) };
   const stop = new AbortController();
   const serverTls = backendTls(proxy);
   const door = new FrontDoor({ context, verifiers, tls, serverTls, metrics, signal: stop.signal });
@@ -54,14 +64,21 @@ export async function runProxy(options: ProxyOptions): Promise<RunningProxy> {
     draining: () => door.draining,
   });
   try {
-    const http = await openHttp(config, parts, providers, logger);
+    const http = await openHttp(config, parts, providers, control, logger);
     parts.closers.push(() => http.close());
+    if (proxy.listen.reusePort) await untilReady(providers, options.signal);
     const { server, port } = await listen(proxy.listen, (socket) => door.onConnection(socket, providers));
     const address = { host: proxy.listen.host, port };
-    register(config, parts, { address: proxy.advertise ?? address, httpUrl: http.url }, logger);
+    const registration = register(config, parts, { address: proxy.advertise ?? address, httpUrl: http.url }, logger);
     logger.info({ event: 'proxy.listening', ...address, http: http.url }, 'the proxy takes clients');
-    const closed = untilClosed({ server, door, parts, stop, signal, logger });
-    return { address, httpUrl: http.url, closed };
+    const closed = untilClosed({ server, door, parts, http, registration, stopping, stop, logger });
+    return {
+      address,
+      httpUrl: http.url,
+      reload: () => reloader.reload(),
+      drainMs: () => context.config.drainMs,
+      closed,
+    };
   } catch (error) {
     parts.gate.close();
     await closeAll(parts.closers, logger);
@@ -69,10 +86,20 @@ export async function runProxy(options: ProxyOptions): Promise<RunningProxy> {
   }
 }
 
+/** How long a successor waits with taking clients until it can serve them. */
+const READY_LIMIT_MS = 15_000;
+
+/** Clients that come to a port which another process serves as well must not meet one that has still to find its cluster. */
+async function untilReady(providers: AdminProviders, signal: AbortSignal): Promise<void> {
+  const untilMs = performance.now() + READY_LIMIT_MS;
+  while (performance.now() < untilMs && !signal.aborted && notReadyReason(providers.status()) !== null) await sleep(20);
+}
+
 function openHttp(
   config: LeaseholdConfig,
   parts: ProxyParts,
   providers: AdminProviders,
+  control: ProxyControl,
   logger: Logger,
 ): Promise<HttpApi> {
   const { proxy, cluster } = config;
@@ -83,6 +110,8 @@ function openHttp(
     providers,
     metrics,
     actions: createClusterActions({ store, cluster: cluster.name, view: () => context.lease.view, apiToken }),
+    reusePort: proxy.listen.reusePort,
+    control,
     apiToken,
     hostNames: proxy.advertise === undefined ? [] : [proxy.advertise.host],
     logger,
@@ -94,7 +123,7 @@ function register(
   parts: ProxyParts,
   reached: { readonly address: { readonly host: string; readonly port: number }; readonly httpUrl: string },
   logger: Logger,
-): void {
+): Registration {
   const { store, gate, context } = parts;
   const { lease, clock } = context;
   const { name, ttlMs } = config.cluster;
@@ -103,6 +132,7 @@ function register(
     store,
     cluster: name,
     proxyId,
+    ...(config.proxy.listen.reusePort ? { instance: randomBytes(4).toString('hex') } : {}),
     ...reached,
     ttlMs,
     lease,
@@ -111,24 +141,32 @@ function register(
     logger,
   });
   parts.closers.push(() => registration.close());
+  return registration;
 }
 
 /** How long the last connections may take to close. */
 const LINGER_MS = 2_500;
+/** Where a successor shares the port: sessions that did nothing for so long are ended, others may leave by themselves first. */
+const LEAVE_MS = 500;
 
 async function untilClosed(running: {
   readonly server: Server;
   readonly door: FrontDoor;
   readonly parts: ProxyParts;
+  readonly http: HttpApi;
+  readonly registration: Registration;
+  readonly stopping: Stopping;
   readonly stop: AbortController;
-  readonly signal: AbortSignal;
   readonly logger: Logger;
 }): Promise<void> {
-  const { server, door, parts, stop, signal, logger } = running;
-  await aborted(signal);
-  logger.info({ event: 'proxy.draining', clients: door.clients }, 'the proxy is stopping');
+  const { server, door, parts, http, registration, stopping, stop, logger } = running;
+  const { reusePort } = parts.context.config.listen;
+  await stopping.begun;
+  logger.info({ event: 'proxy.draining', clients: door.clients, mode: stopping.mode }, 'the proxy is stopping');
+  registration.drain();
+  if (reusePort) http.stopListening(); // the port is the successor's
   const accepted = stopListening(server);
-  await door.drain(DRAIN_MS);
+  await door.drain(() => stopping.mode, reusePort ? LEAVE_MS : 0);
   stop.abort(new Error('the proxy is shutting down'));
   parts.gate.close();
   await closeAll(parts.closers, logger);
@@ -147,11 +185,4 @@ async function closeAll(closers: ProxyParts['closers'], logger: Logger): Promise
       logger.warn({ event: 'proxy.close-failed', error: String(error) }, 'something could not be closed in order');
     }
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

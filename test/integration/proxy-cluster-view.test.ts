@@ -41,7 +41,7 @@ describe("the proxy's view of the lease, its gate and its registration, on a rea
     store = createEtcdStore({ endpoints: [etcd.endpoint], logger });
     const cluster = { store, cluster: 'main', proxyId: 'proxy1', ttlMs: TTL_MS, clock, logger };
     lease = createLeaseView({ ...cluster, marginMs: MARGIN_MS });
-    gate = createWriteGate({ lease, clock, deadlineMs: 700, maxHeld: 10 });
+    gate = createWriteGate({ lease, clock, limits: () => ({ deadlineMs: 700, maxHeld: 10 }) });
     const address = { host: '127.0.0.1', port: 6432 };
     registration = createRegistration({ ...cluster, address, httpUrl: 'http://127.0.0.1:6480', lease, gate });
   });

@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
 import * as encode from '../../proxy/wire/encode.ts';
-import { findBinDir, ProxyCluster } from '../support/proxy-cluster.ts';
+import { findBinDir } from '../support/programs-folder.ts';
+import { ProxyCluster } from '../support/proxy-cluster.ts';
 import { RawClient } from '../support/raw-client.ts';
 
 const run = promisify(execFile);

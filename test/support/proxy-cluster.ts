@@ -1,11 +1,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
-import { leaseholdConfig } from '../../common/config/schema.ts';
+import { type LeaseholdConfig, leaseholdConfig } from '../../common/config/schema.ts';
 import { NO_LSN, parseTerm } from '../../common/lsn.ts';
 import { createEtcdStore } from '../../election/store/etcd.ts';
 import { keysOf } from '../../election/store/keys.ts';
@@ -13,6 +13,7 @@ import type { LeaseId, LeaseStore } from '../../election/store/port.ts';
 import { encodeRecord, historyRecord, leaderRecord, memberRecord, routeRecord } from '../../election/store/records.ts';
 import { type RunningProxy, runProxy } from '../../proxy/server/run-proxy.ts';
 import { freePorts } from './ports.ts';
+import { findBinDir } from './programs-folder.ts';
 import { startEtcd, type TestEtcd } from './etcd.ts';
 import { stopProcess, unprivileged } from './server-process.ts';
 
@@ -47,7 +48,8 @@ export class ProxyCluster {
   #members: LeaseId | null = null;
   readonly #binDir: string;
   readonly #identity: { uid?: number; gid?: number };
-  readonly #stopProxy = new AbortController();
+  #stopProxy = new AbortController();
+  #settings: Record<string, unknown> = {};
   #keepAlive: NodeJS.Timeout | null = null;
 
   private constructor(folder: string, binDir: string, identity: { uid?: number; gid?: number }, etcd: TestEtcd) {
@@ -55,7 +57,7 @@ export class ProxyCluster {
     this.#binDir = binDir;
     this.#identity = identity;
     this.etcd = etcd;
-    this.store = createEtcdStore({ endpoints: [etcd.endpoint], logger: quietLogger() });
+    this.store = createEtcdStore({ endpoints: [etcd.endpoint], logger: pino({ level: 'silent' }) });
   }
 
   static async start(options: {
@@ -251,14 +253,35 @@ export class ProxyCluster {
     }
   }
 
-  async #startProxy(settings: Record<string, unknown>): Promise<void> {
-    const config = leaseholdConfig.parse({
+  #config(): LeaseholdConfig {
+    return leaseholdConfig.parse({
       cluster: { etcd: [this.etcd.endpoint] },
       service: { password: 'service' },
-      proxy: { listen: { port: 0 }, http: { port: 0 }, consoleUsers: ['postgres', 'app'], ...settings },
+      proxy: { listen: { port: 0 }, http: { port: 0 }, consoleUsers: ['postgres', 'app'], ...this.#settings },
     });
+  }
+
+  /** Settings of the proxy besides those it was started with, read by its next reload or by its successor. */
+  change(settings: Record<string, unknown>): void {
+    this.#settings = { ...this.#settings, ...settings };
+  }
+
+  /** A second proxy on the ports of the first one, as after an upgrade; the first one is given back, with how to stop it. */
+  async takeOver(): Promise<{ readonly old: RunningProxy; readonly stopOld: () => void }> {
+    const old = this.proxy as RunningProxy;
+    const stop = this.#stopProxy;
+    this.#stopProxy = new AbortController();
+    const http = new URL(old.httpUrl);
+    const listen = { port: old.address.port, reusePort: true };
+    await this.#startProxy({ ...this.#settings, listen, http: { port: Number(http.port) } });
+    return { old, stopOld: () => stop.abort() };
+  }
+
+  async #startProxy(settings: Record<string, unknown>): Promise<void> {
+    this.#settings = settings;
     const level = process.env['LEASEHOLD_TEST_LOG'] ?? 'silent';
-    this.proxy = await runProxy({ config, logger: pino({ level }), signal: this.#stopProxy.signal });
+    const options = { logger: pino({ level }), signal: this.#stopProxy.signal };
+    this.proxy = await runProxy({ ...options, config: this.#config(), load: () => this.#config() });
     for (let i = 0; ; i++) {
       const answer = await fetch(`${this.proxy.httpUrl}/readyz`).catch(() => null);
       const status = await fetch(`${this.proxy.httpUrl}/status`).then((each) => each.json() as Promise<Status>);
@@ -281,17 +304,4 @@ export class ProxyCluster {
 
 interface Status {
   readonly nodes: readonly { readonly role: string; readonly freshnessMs: number | null }[];
-}
-
-function quietLogger() {
-  return pino({ level: 'silent' });
-}
-
-export async function findBinDir(): Promise<string> {
-  const given = process.env['LEASEHOLD_PG_BIN'];
-  if (given !== undefined) return given;
-  const versions = await readdir('/usr/lib/postgresql').catch(() => []);
-  const newest = versions.sort((a, b) => Number(b) - Number(a))[0];
-  if (newest === undefined) throw new Error('PostgreSQL is missing');
-  return join('/usr/lib/postgresql', newest, 'bin');
 }
