@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ClientError } from '../../common/errors.ts';
-import type { Phase } from '../session/session.ts';
+import type { Phase } from '../session/session-state.ts';
 import { drainSessions, Stopping } from './drain.ts';
 
 class FakeSession {

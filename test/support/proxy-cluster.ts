@@ -10,9 +10,10 @@ import { NO_LSN, parseTerm } from '../../common/lsn.ts';
 import { createEtcdStore } from '../../election/store/etcd.ts';
 import { keysOf } from '../../election/store/keys.ts';
 import type { LeaseId, LeaseStore } from '../../election/store/port.ts';
-import { encodeRecord, historyRecord, leaderRecord, memberRecord, routeRecord } from '../../election/store/records.ts';
+import { encodeRecord, leaderRecord, memberRecord, routeRecord } from '../../election/store/records.ts';
 import { type RunningProxy, runProxy } from '../../proxy/server/run-proxy.ts';
 import { freePorts } from './ports.ts';
+import { putHistory } from './history.ts';
 import { findBinDir } from './programs-folder.ts';
 import { startEtcd, type TestEtcd } from './etcd.ts';
 import { stopProcess, unprivileged } from './server-process.ts';
@@ -130,26 +131,9 @@ export class ProxyCluster {
     const previousLeader = this.leader;
     this.leader = name;
     this.term += 1n;
-    await this.#putHistory(previousLeader);
+    await putHistory(this.store, this.leader, this.term, { previousLeader, nextXid: this.#nextXid });
     await fenced?.();
     await this.publish(false);
-  }
-
-  async #putHistory(previousLeader: string): Promise<void> {
-    const term = parseTerm(this.term);
-    const value = encodeRecord(historyRecord, {
-      term,
-      leader: this.leader,
-      previousLeader,
-      reason: 'failover',
-      parent: parseTerm(this.term - 1n),
-      promoted: true,
-      timeline: Number(this.term),
-      nextXid: this.#nextXid,
-      at: new Date().toISOString(),
-      detail: null,
-    });
-    await this.store.transact({ compare: [], then: [{ type: 'put', key: KEYS.history(term), value }] }, CALL);
   }
 
   /** Writes leader (on a lease) and route. */
