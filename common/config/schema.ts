@@ -92,10 +92,11 @@ export const proxyConfig = z.strictObject({
       reusePort: z.boolean().default(false),
     })
     .prefault({}),
-  /** What other machines reach this proxy by; by default the listen address. */
+  /** What other machines reach this very proxy by (cancel requests are passed on there); by default the listen address. */
   advertise: hostPort.optional(),
   http: z.strictObject({ host: z.string().min(1).default('127.0.0.1'), port: listenPort.default(6480) }).prefault({}),
-  maxClients: z.number().int().min(1).default(2000),
+  /** At most half of the process ids that one proxy can give (proxy/auth/cancel-keys.ts). */
+  maxClients: z.number().int().min(1).max(250_000).default(2000),
   /** When the proxy is asked to stop: how long sessions may go on with an open transaction before they are ended. */
   drainMs: z.number().int().min(0).max(86_400_000).default(5000),
   pool: z

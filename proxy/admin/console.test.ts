@@ -24,7 +24,8 @@ describe('the console', () => {
         if (client.kind !== 'client') return;
         const served = (node: string) => ({ leader: node === 'node1' ? 5 : 0, follower: 7 });
         const allowed = client.user === 'postgres';
-        await serveConsole(client, exampleProviders(), { allowed, served, signal: stop.signal });
+        const key = { processId: 1, secretKey: Buffer.alloc(4) };
+        await serveConsole(client, exampleProviders(), { allowed, served, key, signal: stop.signal });
       });
     });
     server.listen(0, '127.0.0.1');

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { ClientError } from '../../common/errors.ts';
-import { newCancelKey } from '../auth/accept.ts';
 import { closeWith, ConnectionClosed, HandshakeReader, type Message, socketEvent } from '../auth/handshake.ts';
+import type { CancelKey } from '../auth/cancel-keys.ts';
 import type { AcceptedClient } from '../auth/types.ts';
 import * as decode from '../wire/decode.ts';
 import * as encode from '../wire/encode.ts';
@@ -17,6 +17,8 @@ export interface ConsoleOptions {
   /** Whether the user is in `proxy.consoleUsers`. */
   readonly allowed: boolean;
   readonly served: Served;
+  /** Commands are done at once: there is never anything to cancel, but drivers want a key. */
+  readonly key: CancelKey;
   /** Aborted when the proxy stops. */
   readonly signal: AbortSignal;
 }
@@ -43,7 +45,7 @@ export async function serveConsole(
   const session = new ConsoleSession(socket, (name) => show(name, providers, options.served));
   let last: Buffer | null = null;
   try {
-    session.greet();
+    session.greet(options.key);
     for (;;) {
       const message = await reader.message(MAX_MESSAGE);
       if (message.type === 'X') break;
@@ -78,8 +80,7 @@ class ConsoleSession {
     this.#show = showTable;
   }
 
-  greet(): void {
-    const { processId, secretKey } = newCancelKey();
+  greet({ processId, secretKey }: CancelKey): void {
     this.#write(
       // A major version that no client warns about: psql complains of servers newer than itself.
       encode.parameterStatus('server_version', `14.0 (Leasehold ${VERSION})`),

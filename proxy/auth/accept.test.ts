@@ -93,10 +93,17 @@ describe('accepting a client', () => {
     socket.destroy();
   });
 
-  test('a cancel request is handed on and its connection closed', async () => {
-    const answer = await say(encode.cancelRequest(42, Buffer.from([1, 2, 3, 4])));
+  test('a cancel request is handed on, and its connection stays open until it was carried out', async () => {
+    const socket = connect(port, '127.0.0.1');
+    socket.write(encode.cancelRequest(42, Buffer.from([1, 2, 3, 4])));
+    await once(server, 'connection');
+    const request = await outcome;
+    assert.ok(request.kind === 'cancel');
+    assert.deepEqual([request.processId, request.secretKey], [42, Buffer.from([1, 2, 3, 4])]);
+    assert.equal(socket.readableEnded, false);
+    request.close();
+    const answer = await readAll(socket);
     assert.equal(answer.length, 0);
-    assert.deepEqual(await outcome, { kind: 'cancel', processId: 42, secretKey: Buffer.from([1, 2, 3, 4]) });
   });
 
   test('encryption is declined, and the start-up goes on in the clear', async () => {
@@ -112,17 +119,24 @@ describe('accepting a client', () => {
     assert.equal(answer.toString('latin1'), 'N');
   });
 
-  test('a newer minor version is answered with what there is', async () => {
-    const startup = encode.startupMessage([
-      ['user', 'lost'],
-      ['_pq_.new', 'x'],
-    ]);
-    startup.writeInt32BE(196610, 4);
-    const answer = await say(startup);
-    const negotiation = encode.negotiateProtocolVersion(0, ['_pq_.new']);
-    assert.deepEqual(answer.subarray(0, negotiation.length), negotiation);
-    assert.equal(errorOf(answer.subarray(negotiation.length)).sqlState, '57P03');
-  });
+  const versions: readonly (readonly [name: string, asked: number, options: string[], negotiated: number | null])[] = [
+    ['3.0', 0, [], null],
+    ['3.0 with an unknown option', 0, ['_pq_.new'], 0],
+    ['3.1, which never was', 1, [], null],
+    ['3.2', 2, [], null],
+    ['3.2 with two unknown options', 2, ['_pq_.new', '_pq_.newer'], 2],
+    ['3.3', 3, [], 2],
+    ['3.9999 with an option that tests us', 9999, ['_pq_.test_protocol_negotiation'], 2],
+  ];
+  for (const [name, asked, options, negotiated] of versions) {
+    test(`protocol ${name} is ${negotiated === null ? 'spoken' : `answered with 3.${negotiated}`}`, async () => {
+      const parameters = [['user', 'lost'] as const, ...options.map((option) => [option, 'x'] as const)];
+      const answer = await say(encode.startupMessage(parameters, asked));
+      const negotiation = negotiated === null ? Buffer.alloc(0) : encode.negotiateProtocolVersion(negotiated, options);
+      assert.deepEqual(answer.subarray(0, negotiation.length), negotiation);
+      assert.equal(errorOf(answer.subarray(negotiation.length)).sqlState, '57P03');
+    });
+  }
 
   const refused: readonly (readonly [name: string, packet: Buffer, sqlState: string])[] = [
     ['protocol 2', Buffer.from([0, 0, 0, 8, 0, 2, 0, 0]), '0A000'],

@@ -1,4 +1,4 @@
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { type SecureContext, TLSSocket } from 'node:tls';
 import { ClientError } from '../../common/errors.ts';
@@ -21,6 +21,8 @@ export interface AcceptOptions {
   readonly mockSecret?: Buffer;
 }
 
+/** Of protocol 3. */
+const NEWEST_MINOR = 2;
 const DEFAULT_TIMEOUT_MS = 15_000;
 const processSecret = randomBytes(32);
 
@@ -38,8 +40,9 @@ export async function acceptClient(socket: Socket, options: AcceptOptions): Prom
   try {
     const packet = await readStartup(connection, options, limit.signal);
     if (packet.kind === 'cancel') {
-      finish(connection, null);
-      return { kind: 'cancel', processId: packet.processId, secretKey: packet.secretKey };
+      const { processId, secretKey } = packet;
+      ignoreErrors(connection.socket);
+      return { kind: 'cancel', processId, secretKey, close: () => finish(connection, null) };
     }
     const outcome = await authenticate(connection, packet, options, limit.signal);
     connection.reader.release();
@@ -85,7 +88,10 @@ async function readStartup(
       gssAnswered = true;
       connection.socket.write('N');
     } else if (packet.kind === 'unsupported') {
-      throw fatal('0A000', `unsupported frontend protocol ${packet.major}.${packet.minor}: server supports 3.0 to 3.0`);
+      throw fatal(
+        '0A000',
+        `unsupported frontend protocol ${packet.major}.${packet.minor}: server supports 3.0 to 3.${NEWEST_MINOR}`,
+      );
     } else if (packet.kind === 'startup' || packet.kind === 'cancel') {
       return packet;
     } else {
@@ -139,7 +145,7 @@ async function authenticate(
     );
   }
   const parameters = new Map(packet.parameters);
-  negotiate(connection.socket, packet.minor, parameters);
+  const protocolMinor = negotiate(connection.socket, packet.minor, parameters);
   const user = identifier(parameters.get('user') ?? '');
   if (user === '') throw fatal('28000', 'no PostgreSQL user name specified in startup packet');
   const database = identifier(parameters.get('database') || user);
@@ -154,15 +160,21 @@ async function authenticate(
     parameters,
     replication,
     credentials,
-    protocolMinor: 0,
+    protocolMinor,
   };
 }
 
-/** What a newer client asks for beyond 3.0 is answered with what there is; the client decides whether to go on. */
-function negotiate(socket: Socket, minor: number, parameters: Map<string, string>): void {
+/**
+ * What a client asks for beyond 3.2 is answered with what there is; the client decides whether to go on. 3.1, which never
+ * was, is left as asked for and means 3.0, as in PostgreSQL 18.
+ */
+function negotiate(socket: Socket, minor: number, parameters: Map<string, string>): 0 | 2 {
   const unknown = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'));
   for (const name of unknown) parameters.delete(name);
-  if (minor > 0 || unknown.length > 0) socket.write(encode.negotiateProtocolVersion(0, unknown));
+  if (minor > NEWEST_MINOR || unknown.length > 0) {
+    socket.write(encode.negotiateProtocolVersion(Math.min(minor, NEWEST_MINOR), unknown));
+  }
+  return minor >= 2 ? 2 : 0;
 }
 
 async function runScram(
@@ -262,9 +274,4 @@ function finish(connection: Connection, last: Buffer | null): void {
 
 function fatal(sqlState: string, message: string, hint?: string): ClientError {
   return new ClientError({ sqlState, severity: 'FATAL', message, ...(hint === undefined ? {} : { hint }) });
-}
-
-/** A key for cancel requests of the proxy's own: 31 random bits as process id, 32 as secret. */
-export function newCancelKey(): { readonly processId: number; readonly secretKey: Buffer } {
-  return { processId: randomInt(1, 2 ** 31 - 1), secretKey: randomBytes(4) };
 }

@@ -22,6 +22,8 @@ export interface LoginOptions {
   readonly connectTimeoutMs: number;
 }
 
+/** Version 3.2 has longer cancel keys; a server that does not know it (before PostgreSQL 18) says so and speaks 3.0. */
+const NEWEST_MINOR = 2;
 /** No message of a login is longer; an ErrorResponse may be long. */
 const MAX_LOGIN_MESSAGE = 1024 * 1024;
 
@@ -116,17 +118,23 @@ async function settled(
 
 type Session = Omit<BackendLogin, 'socket'>;
 
+/** What is spoken, until the server says otherwise. */
+interface Version {
+  minor: number;
+}
+
 async function logIn(socket: Socket, reader: HandshakeReader, target: BackendTarget): Promise<Session> {
-  socket.write(encode.startupMessage(startupParameters(target)));
-  await authenticate(socket, reader, target);
+  const version: Version = { minor: NEWEST_MINOR };
+  socket.write(encode.startupMessage(startupParameters(target), NEWEST_MINOR));
+  await authenticate(socket, reader, target, version);
   const parameters = new Map<string, string>();
   let key: decode.BackendKey = { processId: 0, secretKey: Buffer.alloc(4) };
   for (;;) {
-    const message = await nextMessage(reader);
+    const message = await nextMessage(reader, version);
     const bounds = [message.buffer, message.start, message.end] as const;
     if (message.type === 'S') parameters.set(...decode.decodeParameterStatus(...bounds));
     else if (message.type === 'K') key = decode.decodeBackendKeyData(...bounds);
-    else if (message.type === 'Z') return { ...key, parameters };
+    else if (message.type === 'Z') return { ...key, parameters, protocolMinor: version.minor };
     else throw unexpected(target, message.type);
   }
 }
@@ -143,12 +151,17 @@ function startupParameters(target: BackendTarget): [string, string][] {
   return parameters;
 }
 
-async function authenticate(socket: Socket, reader: HandshakeReader, target: BackendTarget): Promise<void> {
+async function authenticate(
+  socket: Socket,
+  reader: HandshakeReader,
+  target: BackendTarget,
+  version: Version,
+): Promise<void> {
   const where = `${target.host}:${target.port}`;
   let scram: ScramClient | null = null;
   let proven = false;
   for (;;) {
-    const message = await nextMessage(reader);
+    const message = await nextMessage(reader, version);
     if (message.type !== 'R') throw unexpected(target, message.type);
     const request = decode.decodeAuthentication(message.buffer, message.start, message.end);
     if (request.kind === 'ok') {
@@ -192,10 +205,15 @@ async function respond(scram: ScramClient, serverFirst: string, target: BackendT
 }
 
 /** The next message that is not a notice. An error ends the login as the server says it. */
-async function nextMessage(reader: HandshakeReader): Promise<Message> {
+async function nextMessage(reader: HandshakeReader, version: Version): Promise<Message> {
   for (;;) {
     const message = await reader.message(MAX_LOGIN_MESSAGE);
-    if (message.type === 'N' || message.type === 'v') continue;
+    if (message.type === 'N') continue;
+    if (message.type === 'v') {
+      const minor = decode.decodeNegotiateProtocolVersion(message.buffer, message.start, message.end);
+      version.minor = Math.min(version.minor, minor);
+      continue;
+    }
     if (message.type !== 'E') return message;
     const fields = decode.decodeErrorFields(message.buffer, message.start, message.end);
     throw new ClientError({

@@ -51,11 +51,12 @@ export interface AcceptedClient {
   readonly protocolMinor: 0 | 2;
 }
 
-/** A CancelRequest; the connection has been closed already. */
+/** A CancelRequest. Its connection stays open until it has been carried out: by that the client knows. */
 export interface CancelRequest {
   readonly kind: 'cancel';
   readonly processId: number;
   readonly secretKey: Buffer;
+  readonly close: () => void;
 }
 
 /** The client went away or was refused; an ErrorResponse was sent where the protocol allows it, and the socket is closed. */
@@ -75,6 +76,8 @@ export interface BackendLogin {
   readonly processId: number;
   readonly secretKey: Buffer;
   readonly parameters: ReadonlyMap<string, string>;
+  /** Of protocol 3, as the server wants it. */
+  readonly protocolMinor: number;
 }
 
 export interface BackendTarget {

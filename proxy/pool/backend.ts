@@ -198,11 +198,12 @@ export class Backend implements FrameSink {
     this.#socket.resume();
   }
 
-  /** Asks the server to stop what it does on this connection. */
-  sendCancel(): void {
+  /** Asks the server to stop what it does on this connection; `done` is called when it was told, or cannot be. */
+  sendCancel(done?: () => void): void {
     const { host, port } = this.place;
     this.cancelsUnderway += 1;
-    sendCancelRequest({ host, port, tls: this.#tls }, this, () => {
+    sendCancelRequest({ host, port, tls: this.#tls ? 'require' : 'off' }, this, () => {
+      done?.();
       this.cancelsUnderway -= 1;
       if (this.cancelsUnderway > 0) return;
       const after = this.afterCancels;

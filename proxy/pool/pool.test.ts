@@ -31,6 +31,7 @@ function fakeLogin(): BackendLogin {
     processId: 1,
     secretKey: Buffer.alloc(4),
     parameters: new Map(),
+    protocolMinor: 0,
   };
 }
 

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import { ClientError } from '../../common/errors.ts';
 import { acceptClient } from '../auth/accept.ts';
-import type { AcceptedClient, BackendTarget, CancelRequest, VerifierSource } from '../auth/types.ts';
+import type { AcceptedClient, BackendTarget, VerifierSource } from '../auth/types.ts';
 import { CONSOLE_DATABASE, serveConsole } from '../admin/console.ts';
 import type { MetricsRegistry } from '../admin/metrics.ts';
 import type { AdminProviders } from '../admin/types.ts';
@@ -11,6 +11,7 @@ import type { Session } from '../session/session.ts';
 import type { StopMode } from '../admin/types.ts';
 import { drainSessions } from './drain.ts';
 import { errorResponse } from '../wire/encode.ts';
+import { CancelRouter } from './cancel-routing.ts';
 import { openSession } from './open-session.ts';
 import { pipeReplication } from './replication-pipe.ts';
 
@@ -31,13 +32,15 @@ const MAX_STRANGERS = 1_000;
 export class FrontDoor {
   readonly sessions = new Set<Session>();
   readonly #options: FrontDoorOptions;
-  readonly #byProcessId = new Map<number, Session>();
+  readonly #router: CancelRouter;
   #strangers = 0;
   #others = 0;
   #draining = false;
 
   constructor(options: FrontDoorOptions) {
     this.#options = options;
+    const { cancelKeys: keys, config, lease, logger } = options.context;
+    this.#router = new CancelRouter({ proxyId: config.id, keys, proxies: () => lease.view.proxies, logger });
   }
 
   get clients(): number {
@@ -81,7 +84,8 @@ export class FrontDoor {
     this.#strangers -= 1;
     switch (outcome.kind) {
       case 'cancel':
-        this.#cancel(outcome);
+        await this.#router.route(outcome);
+        outcome.close();
         return;
       case 'client':
         await this.#serve(outcome, providers);
@@ -91,11 +95,6 @@ export class FrontDoor {
     }
   }
 
-  #cancel(request: CancelRequest): void {
-    const session = this.#byProcessId.get(request.processId);
-    if (session?.secretKey.equals(request.secretKey) === true) session.cancel();
-  }
-
   async #serve(client: AcceptedClient, providers: AdminProviders): Promise<void> {
     const { context, metrics, signal, serverTls } = this.#options;
     const { config } = context;
@@ -103,7 +102,10 @@ export class FrontDoor {
     client.socket.on('error', () => client.socket.destroy());
     if (client.database === CONSOLE_DATABASE && client.replication === 'off') {
       const allowed = config.consoleUsers.includes(client.user);
-      await this.#count(serveConsole(client, providers, { allowed, served: (node) => metrics.served(node), signal }));
+      const key = context.cancelKeys.give(client.protocolMinor, (done) => done());
+      const options = { allowed, served: (node: string) => metrics.served(node), key, signal };
+      await this.#count(serveConsole(client, providers, options));
+      context.cancelKeys.revoke(key);
       return;
     }
     if (this.clients >= config.maxClients) {
@@ -134,7 +136,6 @@ export class FrontDoor {
 
   #register(session: Session): void {
     this.sessions.add(session);
-    this.#byProcessId.set(session.processId, session);
   }
 
   /** Session pooling: its clients get the process id of their own server. */
@@ -146,7 +147,6 @@ export class FrontDoor {
 
   #forget(session: Session): void {
     this.sessions.delete(session);
-    if (this.#byProcessId.get(session.processId) === session) this.#byProcessId.delete(session.processId);
   }
 }
 

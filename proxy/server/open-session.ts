@@ -1,5 +1,4 @@
 import type { ScopedConfig } from '../../common/config/scoped.ts';
-import { newCancelKey } from '../auth/accept.ts';
 import { parseStartupOptions } from '../auth/startup-options.ts';
 import type { AcceptedClient } from '../auth/types.ts';
 import type { ConsistencyLevel } from '../routing/choose-node.ts';
@@ -36,7 +35,11 @@ export async function openSession(
     scoped: context.live.scopeOf(client.database, client.user),
   };
   const bare = (image: SettingsImage): Session => {
-    const made = new Session(context, client, newCancelKey(), image, level.level, onClosed);
+    const key = context.cancelKeys.give(client.protocolMinor, (done) => made.cancel(done));
+    const made: Session = new Session(context, client, key, image, level.level, (closed) => {
+      context.cancelKeys.revoke(key);
+      onClosed(closed);
+    });
     register(made);
     return made;
   };

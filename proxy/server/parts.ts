@@ -10,6 +10,7 @@ import type { MonitorTargets, ReplicationMonitor } from '../../replication-monit
 import { createProxyMetrics, type MetricsRegistry } from '../admin/metrics.ts';
 import { VERSION } from '../admin/version.ts';
 import { loginToBackend } from '../auth/backend-login.ts';
+import { CancelKeys } from '../auth/cancel-keys.ts';
 import type { VerifierSource } from '../auth/types.ts';
 import { createVerifierSource } from '../auth/verifiers.ts';
 import { createLeaseView } from '../cluster/lease-view.ts';
@@ -81,6 +82,7 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
     pools,
     metrics,
     statements: new StatementStore(),
+    cancelKeys: new CancelKeys(proxy.id),
     catalogOf: (database) => catalogs.of(database),
     databaseFloors: new Map(),
     version: VERSION,

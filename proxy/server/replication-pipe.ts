@@ -1,6 +1,6 @@
-import { newCancelKey } from '../auth/accept.ts';
 import { loginToBackend } from '../auth/backend-login.ts';
 import type { AcceptedClient, BackendLogin, BackendTarget } from '../auth/types.ts';
+import { sendCancelRequest } from '../pool/cancel.ts';
 import type { SessionContext } from '../session/context.ts';
 import { asClientError } from '../session/errors.ts';
 import { backendKeyData, errorResponse, parameterStatus, READY_IDLE } from '../wire/encode.ts';
@@ -21,15 +21,16 @@ export async function pipeReplication(
   const { socket } = client;
   let login: BackendLogin;
   let term: bigint;
+  let at: { readonly host: string; readonly port: number };
   try {
     const pass = await context.gate.enter(signal);
     term = pass.term;
+    at = { host: pass.host, port: pass.port };
     pass.leave(); // it may last for days: a planned hold does not wait for it
     const parameters = new Map([...client.parameters].filter(([name]) => !OWN.has(name)));
     login = await loginToBackend(
       {
-        host: pass.host,
-        port: pass.port,
+        ...at,
         user: client.user,
         database: client.database,
         credentials: client.credentials,
@@ -44,10 +45,13 @@ export async function pipeReplication(
     return;
   }
   for (const [name, value] of login.parameters) socket.write(parameterStatus(name, value));
-  const key = newCancelKey();
+  const key = context.cancelKeys.give(client.protocolMinor, (done) => {
+    sendCancelRequest({ ...at, tls: 'encrypted' in login.socket ? 'require' : 'off' }, login, done);
+  });
   socket.write(backendKeyData(key.processId, key.secretKey));
   socket.write(READY_IDLE);
   await pipe(context, client, login, term, signal);
+  context.cancelKeys.revoke(key);
 }
 
 function pipe(

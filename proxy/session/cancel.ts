@@ -1,15 +1,22 @@
 import { decodeCommandTag } from '../wire/decode.ts';
 import { errorResponse } from '../wire/encode.ts';
-import { outcomeUnknown } from './errors.ts';
+import { cancelled, outcomeUnknown } from './errors.ts';
 import type { Entry } from './exchange.ts';
 import type { Session } from './session.ts';
 
-/** Passes a client's cancel on to the server that works for it; a COMMIT is left alone. */
-export function cancelUnit(session: Session): void {
-  const { unit, backend } = session;
-  if (session.exchange.done || unit === null || backend === null || unit.plan.committing) return;
-  unit.cancelSent = true;
-  backend.sendCancel();
+/**
+ * Ends the session's wait, or passes the cancel on to the server that works for it; a COMMIT is left alone. Calls `done` when
+ * the server was told: until then the client may not take it that its next statement is safe.
+ */
+export function cancelSession(session: Session, done: () => void): void {
+  const { unit, backend, waiting } = session;
+  if (waiting !== null) waiting.abort(cancelled());
+  else if (!session.exchange.done && unit !== null && backend !== null && !unit.plan.committing) {
+    unit.cancelSent = true;
+    backend.sendCancel(done);
+    return;
+  }
+  done();
 }
 
 /**

@@ -4,6 +4,7 @@ import type { ProxyConfig } from '../../common/config/schema.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { ReplicationMonitor } from '../../replication-monitor/types.ts';
 import type { ProxyMetrics } from '../admin/types.ts';
+import type { CancelKeys } from '../auth/cancel-keys.ts';
 import type { LeaseView, WriteGate } from '../cluster/types.ts';
 import type { PoolSet } from '../pool/pool-set.ts';
 import type { Classifier, VolatilityCatalog } from '../sql/types.ts';
@@ -23,6 +24,7 @@ export interface SessionContext {
   readonly pools: PoolSet;
   readonly metrics: ProxyMetrics;
   readonly statements: StatementStore;
+  readonly cancelKeys: CancelKeys;
   /** Of one database; `invalidate` after DDL passed through. */
   catalogOf(database: string): VolatilityCatalog & { invalidate(): void };
   /** Local time of the last commit to each database that this proxy passed on (level `database`). */

@@ -7,9 +7,9 @@ import { readyStatus } from '../routing/transaction.ts';
 import { errorResponse } from '../wire/encode.ts';
 import { FrameReader, type FrameSink } from '../wire/frames.ts';
 import { onAnswer, onLost } from './answers.ts';
-import { cancelUnit } from './cancel.ts';
+import { cancelSession } from './cancel.ts';
 import type { SessionContext } from './context.ts';
-import { asClientError, cancelled, withSeverity } from './errors.ts';
+import { asClientError, withSeverity } from './errors.ts';
 import { type Entry, Exchange, type ExchangeHost } from './exchange.ts';
 import { onInput } from './input.ts';
 import { clientLimits, onInputPart } from './input-parts.ts';
@@ -167,9 +167,8 @@ export class Session extends SessionState implements BackendUser, FrameSink, Exc
   }
 
   /** A CancelRequest with this session's key came. */
-  cancel(): void {
-    if (this.waiting !== null) this.waiting.abort(cancelled());
-    else cancelUnit(this);
+  cancel(done: () => void): void {
+    cancelSession(this, done);
   }
 
   /** Ends the session as soon as it has no open transaction. */

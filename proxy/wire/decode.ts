@@ -196,6 +196,13 @@ export function decodeParameterStatus(buffer: Buffer, start: number, end: number
   return [buffer.toString('utf8', start, nameEnd), buffer.toString('utf8', nameEnd + 1, valueEnd)];
 }
 
+/** The minor version of protocol 3 that the server speaks from now on. */
+export function decodeNegotiateProtocolVersion(buffer: Buffer, start: number, end: number): number {
+  const version = int32(buffer, start, end);
+  if (version >>> 16 !== 3) throw protocolViolation('invalid protocol negotiation message');
+  return version & 0xffff;
+}
+
 export interface BackendKey {
   readonly processId: number;
   readonly secretKey: Buffer;

@@ -48,12 +48,15 @@ export function authenticationSaslFinal(data: string): Buffer {
   return authenticationText(12, data);
 }
 
-/** `newestMinor` of protocol 3 that is spoken here, and the `_pq_.` options that are not known. */
-export function negotiateProtocolVersion(newestMinor: number, unknownOptions: readonly string[]): Buffer {
+/**
+ * The minor version of protocol 3 that is spoken from now on, and the `_pq_.` options that are not known. The version is sent
+ * whole, as PostgreSQL does and libpq reads it, though the documentation speaks of the minor number.
+ */
+export function negotiateProtocolVersion(minor: number, unknownOptions: readonly string[]): Buffer {
   let length = 8;
   for (const option of unknownOptions) length += Buffer.byteLength(option) + 1;
   const out = message('v', length);
-  out.writeInt32BE(newestMinor, 5);
+  out.writeInt32BE(PROTOCOL_3_0 + minor, 5);
   out.writeInt32BE(unknownOptions.length, 9);
   let at = 13;
   for (const option of unknownOptions) at = putString(out, at, option);
@@ -146,12 +149,12 @@ export const FLUSH = empty('H');
 export const TERMINATE = empty('X');
 export const SSL_REQUEST = request(SSL_CODE, 0);
 
-/** Protocol 3.0. Parameters in the order given; `user` and `database` are among them. */
-export function startupMessage(parameters: Iterable<readonly [string, string]>): Buffer {
+/** Parameters in the order given; `user` and `database` are among them. */
+export function startupMessage(parameters: Iterable<readonly [string, string]>, minor = 0): Buffer {
   const pairs = [...parameters];
   let length = 1;
   for (const [name, value] of pairs) length += Buffer.byteLength(name) + Buffer.byteLength(value) + 2;
-  const out = request(PROTOCOL_3_0, length);
+  const out = request(PROTOCOL_3_0 + minor, length);
   let at = 8;
   for (const [name, value] of pairs) at = putString(out, putString(out, at, name), value);
   out[at] = 0;

@@ -282,7 +282,7 @@ describe('sessions that share servers', () => {
     const key = { processId: processID, secretKey: Buffer.alloc(4) };
     key.secretKey.writeInt32BE(secretKey);
     await new Promise<void>((resolve) =>
-      sendCancelRequest({ host: '127.0.0.1', port: cluster.port, tls: false }, key, resolve),
+      sendCancelRequest({ host: '127.0.0.1', port: cluster.port, tls: 'off' }, key, resolve),
     );
   }
 });
