@@ -9,54 +9,82 @@ export interface CancelKey {
 /** Carries a cancel request out; calls `done` once, when whatever it hits has been hit. */
 export type CancelTarget = (done: () => void) => void;
 
-/** A process id is 31 bits: which proxy gave it, and a number that is drawn at random. */
+/**
+ * A process id of 31 bits: which proxy gave it, and a number that is drawn at random. Servers number their processes below
+ * 2^22 (pid_max of Linux): there, in session pooling, the client has its server's number, and the secret's first byte names the proxy.
+ */
 const SERIAL_BITS = 19;
-const TAG_BITS = 31 - SERIAL_BITS;
 const SERIALS = 2 ** SERIAL_BITS;
+const SERVER_IDS = 2 ** 22;
+const FIRST_TAG = SERVER_IDS / SERIALS;
+const TAGS = 2 ** (31 - SERIAL_BITS) - FIRST_TAG;
 /** As many as PostgreSQL 18 gives; protocol 3.0 has room for 4. */
 const LONG_KEY_BYTES = 32;
 const SHORT_KEY_BYTES = 4;
 
+interface Given {
+  readonly secretKey: Buffer;
+  readonly target: CancelTarget;
+}
+
 /**
- * The cancel keys that this proxy gave to its clients. The secret is random; the process id names the proxy by a
- * short hash, so that a proxy which did not give a key (a load balancer chose it) can tell who did.
+ * The cancel keys that this proxy gave to its clients. What is not the proxy's short hash is random; by the hash a proxy
+ * which did not give a key (a load balancer chose it) can tell who did.
  */
 export class CancelKeys {
-  readonly #tag: number;
-  readonly #given = new Map<number, { readonly secretKey: Buffer; readonly target: CancelTarget }>();
+  readonly #hash: number;
+  readonly #given = new Map<number, Given[]>();
 
   constructor(proxyId: string) {
-    this.#tag = tagOf(proxyId);
+    this.#hash = hashOf(proxyId);
   }
 
-  /** The caller takes it back with `revoke`. Half of the numbers are always free: proxy.maxClients is bounded. */
-  give(protocolMinor: 0 | 2, target: CancelTarget): CancelKey {
-    let processId: number;
-    do processId = this.#tag * SERIALS + randomInt(1, SERIALS);
-    while (this.#given.has(processId));
+  /**
+   * The caller takes it back with `revoke`. `serverId`: the process id to give, of a server's process; several clients may have
+   * the same, on different servers.
+   */
+  give(protocolMinor: 0 | 2, target: CancelTarget, serverId?: number): CancelKey {
+    const processId = serverId ?? this.#draw();
     const secretKey = randomBytes(protocolMinor === 2 ? LONG_KEY_BYTES : SHORT_KEY_BYTES);
-    this.#given.set(processId, { secretKey, target });
+    if (processId < SERVER_IDS) secretKey[0] = this.#hash & 0xff;
+    const others = this.#given.get(processId) ?? [];
+    this.#given.set(processId, [...others, { secretKey, target }]);
     return { processId, secretKey };
   }
 
+  /** The very key that was given, not a copy. */
   revoke(key: CancelKey): void {
-    if (this.#given.get(key.processId)?.secretKey === key.secretKey) this.#given.delete(key.processId);
+    const left = (this.#given.get(key.processId) ?? []).filter(({ secretKey }) => secretKey !== key.secretKey);
+    if (left.length > 0) this.#given.set(key.processId, left);
+    else this.#given.delete(key.processId);
   }
 
   /** Null: not given here, or the secret is another one. */
   find({ processId, secretKey }: CancelKey): CancelTarget | null {
-    const given = this.#given.get(processId);
-    if (given === undefined || given.secretKey.length !== secretKey.length) return null;
-    return timingSafeEqual(given.secretKey, secretKey) ? given.target : null;
+    for (const given of this.#given.get(processId) ?? []) {
+      if (given.secretKey.length === secretKey.length && timingSafeEqual(given.secretKey, secretKey))
+        return given.target;
+    }
+    return null;
+  }
+
+  /** Half of the numbers are always free: proxy.maxClients is bounded. */
+  #draw(): number {
+    const first = (FIRST_TAG + (this.#hash % TAGS)) * SERIALS;
+    for (;;) {
+      const processId = first + randomInt(1, SERIALS);
+      if (!this.#given.has(processId)) return processId;
+    }
   }
 }
 
-/** Of proxies whose ids collide here, each is asked. */
-export function tagOf(proxyId: string): number {
-  return createHash('sha256').update(proxyId).digest().readUInt16BE() >>> (16 - TAG_BITS);
+/** Whether a proxy may have given this key, as far as its hash tells: of those that collide, each is asked. */
+export function mayHaveGiven(proxyId: string, { processId, secretKey }: CancelKey): boolean {
+  const hash = hashOf(proxyId);
+  if (processId < SERVER_IDS) return secretKey[0] === (hash & 0xff);
+  return Math.floor(processId / SERIALS) === FIRST_TAG + (hash % TAGS);
 }
 
-/** Of the proxy that gave this process id. */
-export function tagOfProcessId(processId: number): number {
-  return processId >>> SERIAL_BITS;
+function hashOf(proxyId: string): number {
+  return createHash('sha256').update(proxyId).digest().readUInt32BE();
 }

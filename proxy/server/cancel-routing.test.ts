@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { pino } from 'pino';
 import type { ProxyRecord } from '../../election/store/records.ts';
 import { acceptClient } from '../auth/accept.ts';
-import { type CancelKey, CancelKeys, tagOf } from '../auth/cancel-keys.ts';
+import { type CancelKey, CancelKeys, mayHaveGiven } from '../auth/cancel-keys.ts';
 import { CancelRouter } from './cancel-routing.ts';
 
 const logger = pino({ level: 'silent' });
@@ -66,13 +66,17 @@ describe('a cancel request that reaches another proxy than the one that gave the
 
   test('is passed on to that one and no other, and has been carried out when the client is told', async () => {
     for (const minor of [0, 2] as const) {
-      let cancelled = 0;
-      const key = proxy('proxy2').keys.give(minor, (done) => {
-        cancelled += 1;
-        done();
-      });
-      assert.deepEqual(await routed('proxy1', key), [0, 1, 0]);
-      assert.equal(cancelled, 1);
+      for (const serverId of [undefined, 4711]) {
+        let cancelled = 0;
+        const target = (done: () => void): void => {
+          cancelled += 1;
+          done();
+        };
+        const key = proxy('proxy2').keys.give(minor, target, serverId);
+        assert.deepEqual(await routed('proxy1', key), [0, 1, 0]);
+        assert.equal(cancelled, 1);
+        proxy('proxy2').keys.revoke(key);
+      }
     }
   });
 
@@ -83,13 +87,12 @@ describe('a cancel request that reaches another proxy than the one that gave the
     assert.deepEqual(await routed('proxy2', guess), [0, 0, 0]);
   });
 
-  test('with a tag of no proxy goes nowhere', async () => {
-    const tags = [...proxies.keys()].map(tagOf);
-    const nobody = [1, 2, 3, 4].find((tag) => !tags.includes(tag)) as number;
-    assert.deepEqual(
-      await routed('proxy1', { processId: nobody * 2 ** 19 + 5, secretKey: Buffer.alloc(4) }),
-      [0, 0, 0],
-    );
+  test('with the hash of no proxy goes nowhere', async () => {
+    for (const serverId of [undefined, 4711]) {
+      const key = new CancelKeys('stranger').give(2, () => assert.fail('it cannot arrive'), serverId);
+      assert.ok([...proxies.keys()].every((id) => !mayHaveGiven(id, key)));
+      assert.deepEqual(await routed('proxy1', key), [0, 0, 0]);
+    }
   });
 
   test('with addresses that are wrong on both sides makes one hop, not a loop', async () => {

@@ -1,6 +1,6 @@
 import type { Logger } from '../../common/logger.ts';
 import type { ProxyRecord } from '../../election/store/records.ts';
-import { type CancelKey, type CancelKeys, tagOf, tagOfProcessId } from '../auth/cancel-keys.ts';
+import { type CancelKey, type CancelKeys, mayHaveGiven } from '../auth/cancel-keys.ts';
 import { sendCancelRequest } from '../pool/cancel.ts';
 
 export interface CancelRouterOptions {
@@ -13,14 +13,14 @@ export interface CancelRouterOptions {
 
 /** Stands after the secret of a request that a proxy passed on: whoever gets it passes it on to nobody. */
 const PASSED_ON = Buffer.from('leasehold:passed-on');
-/** Proxies whose ids have the same tag; more than two is a rare accident. */
+/** Proxies whose ids have the same hash in a key; more than two is a rare accident. */
 const MAX_NAMESAKES = 3;
 /** Requests that are being passed on at once; a stranger can send any number of them. */
 const MAX_UNDERWAY = 100;
 
 /**
  * Brings a cancel request to the proxy that gave its key: here, or, where a load balancer chose another proxy than the
- * session has, there. One hop at most, and only to the proxies whose tag the key carries.
+ * session has, there. One hop at most, and only to the proxies whose hash the key carries.
  */
 export class CancelRouter {
   readonly #options: CancelRouterOptions;
@@ -37,7 +37,7 @@ export class CancelRouter {
     const target = keys.find(key);
     if (target !== null) return new Promise((resolve) => target(resolve));
     if (passedOn) return;
-    const others = this.#candidates(key.processId);
+    const others = this.#candidates(key);
     if (others.length === 0 || this.#underway >= MAX_UNDERWAY) {
       logger.debug({ event: 'cancel.dropped', candidates: others.length }, 'a cancel request fits no session');
       return;
@@ -50,14 +50,10 @@ export class CancelRouter {
     }
   }
 
-  #candidates(processId: number): ProxyRecord[] {
+  #candidates(key: CancelKey): ProxyRecord[] {
     const { proxies, proxyId } = this.#options;
-    const tag = tagOfProcessId(processId);
-    const others: ProxyRecord[] = [];
-    for (const record of proxies().values()) {
-      if (record.id !== proxyId && tagOf(record.id) === tag && others.length < MAX_NAMESAKES) others.push(record);
-    }
-    return others;
+    const others = [...proxies().values()].filter(({ id }) => id !== proxyId && mayHaveGiven(id, key));
+    return others.slice(0, MAX_NAMESAKES);
   }
 }
 

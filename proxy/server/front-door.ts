@@ -120,7 +120,6 @@ export class FrontDoor {
       context,
       client,
       (session) => this.#register(session),
-      (session, processId) => this.#rename(session, processId),
       (session) => this.#forget(session),
     );
   }
@@ -136,13 +135,6 @@ export class FrontDoor {
 
   #register(session: Session): void {
     this.sessions.add(session);
-  }
-
-  /** Session pooling: its clients get the process id of their own server. */
-  #rename(session: Session, processId: number): void {
-    if (this.#byProcessId.get(session.processId) === session) this.#byProcessId.delete(session.processId);
-    session.processId = processId;
-    this.#byProcessId.set(processId, session);
   }
 
   #forget(session: Session): void {

@@ -27,7 +27,6 @@ export async function openSession(
   context: SessionContext,
   client: AcceptedClient,
   register: (session: Session) => void,
-  rename: (session: Session, processId: number) => void,
   onClosed: (session: Session) => void,
 ): Promise<Session | null> {
   const level: { level: ConsistencyLevel; readonly scoped: ScopedConfig } = {
@@ -37,7 +36,7 @@ export async function openSession(
   const bare = (image: SettingsImage): Session => {
     const key = context.cancelKeys.give(client.protocolMinor, (done) => made.cancel(done));
     const made: Session = new Session(context, client, key, image, level.level, (closed) => {
-      context.cancelKeys.revoke(key);
+      context.cancelKeys.revoke(closed);
       onClosed(closed);
     });
     register(made);
@@ -48,7 +47,7 @@ export async function openSession(
   try {
     const image = imageOf(readSettings(client, level));
     session = bare(image);
-    await introduce(session, image, rename);
+    await introduce(session, image);
   } catch (error) {
     session ??= bare(new Map());
     session.terminate(asClientError(error));
@@ -63,11 +62,7 @@ export async function openSession(
   return session;
 }
 
-async function introduce(
-  session: Session,
-  image: SettingsImage,
-  rename: (session: Session, processId: number) => void,
-): Promise<void> {
+async function introduce(session: Session, image: SettingsImage): Promise<void> {
   const abort = new AbortController();
   const onGone = (): void => abort.abort(new Error('the client has gone'));
   session.socket.on('close', onGone);
@@ -79,7 +74,7 @@ async function introduce(
     try {
       if (backend.settings !== image) await bringTo(backend, image);
       session.tellParameters(backend);
-      if (session.home.keeps(backend)) rename(session, backend.processId);
+      if (session.home.keeps(backend)) renameTo(session, backend.processId);
     } finally {
       pass?.leave();
       if (session.home.keeps(backend)) session.home.park(backend, pool);
@@ -93,6 +88,15 @@ async function introduce(
   session.out.send(backendKeyData(session.processId, session.secretKey));
   session.out.send(READY_IDLE);
   session.out.flush();
+}
+
+/** Session pooling: its clients get the process id of their own server. */
+function renameTo(session: Session, processId: number): void {
+  const { cancelKeys } = session.context;
+  cancelKeys.revoke(session);
+  const key = cancelKeys.give(session.client.protocolMinor, (done) => session.cancel(done), processId);
+  session.processId = key.processId;
+  session.secretKey = key.secretKey;
 }
 
 /** Session pooling takes its connection at once, but nobody waits with the log-in for a leader that is being elected. */

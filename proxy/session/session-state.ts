@@ -40,7 +40,7 @@ export class SessionState {
   readonly socket: Socket;
   /** What the client was told. Under session pooling that of its first server connection, as PostgreSQL's own tools expect. */
   processId: number;
-  readonly secretKey: Buffer;
+  secretKey: Buffer;
   readonly startedAt = new Date();
   readonly statements = new ClientStatements();
   readonly settings: SessionSettings;
