@@ -80,6 +80,16 @@ const scope = z.strictObject({
   maxStalenessMs: z.number().int().min(1).optional(),
   causalWaitMs: z.number().int().min(0).optional(),
   poolMode: poolMode.optional(),
+  /** Clients at once, and server connections over all nodes. Both hold for a user in a database: the smaller counts. */
+  maxClients: z.number().int().min(1).optional(),
+  maxConnections: z.number().int().min(1).optional(),
+  /** As in `pool`, for each pool of the database or user. */
+  poolSize: z.number().int().min(1).optional(),
+  minSize: z.number().int().min(0).optional(),
+  reserveSize: z.number().int().min(0).optional(),
+  waitTimeoutMs: z.number().int().min(1).optional(),
+  serverIdleTimeoutMs: z.number().int().min(1000).optional(),
+  serverMaxLifetimeMs: z.number().int().min(1000).optional(),
 });
 
 export const proxyConfig = z.strictObject({
@@ -103,6 +113,14 @@ export const proxyConfig = z.strictObject({
     .strictObject({
       /** Backend connections for each user, database and node. */
       size: z.number().int().min(1).default(20),
+      /** Kept open in advance for each user and database that somebody has logged in for, on each node. */
+      minSize: z.number().int().min(0).default(0),
+      /** So many more, for clients that have waited for `reserveAfterMs`. */
+      reserveSize: z.number().int().min(0).default(0),
+      reserveAfterMs: z.number().int().min(0).default(5000),
+      /** Server connections of this proxy, over all pools; and of them to one node: with all proxies together below its max_connections. */
+      maxConnections: z.number().int().min(1).default(1000),
+      maxConnectionsPerNode: z.number().int().min(1).default(90),
       /** Clients waiting for a connection, per pool; more are refused (53300). */
       maxWaiting: z.number().int().min(0).default(1000),
       /** How long a client waits for a connection before 53300. */
@@ -113,6 +131,8 @@ export const proxyConfig = z.strictObject({
       mode: poolMode.default('transaction'),
       /** Prepared statements kept on each server connection; beyond it the one used longest ago is closed. */
       maxPreparedStatements: z.number().int().min(10).max(100_000).default(500),
+      /** A connection that was idle for so long is asked for a sign of life. */
+      checkAfterMs: z.number().int().min(1000).default(30000),
     })
     .prefault({}),
   hold: z

@@ -22,6 +22,6 @@ export function scopedConfig(proxy: ProxyConfig, database: string, user: string)
 }
 
 /** A role may be called `constructor`. */
-function own<T>(record: Readonly<Record<string, T>>, name: string): T | undefined {
+export function own<T>(record: Readonly<Record<string, T>>, name: string): T | undefined {
   return Object.hasOwn(record, name) ? record[name] : undefined;
 }

@@ -1,4 +1,3 @@
-import type { Term } from '../../common/lsn.ts';
 import type { BackendLogin } from '../auth/types.ts';
 import type { SettingsImage } from '../routing/settings-image.ts';
 import { decodeErrorFields, type ErrorFields } from '../wire/decode.ts';
@@ -7,6 +6,7 @@ import { FrameReader, type FrameSink, gatherLimits } from '../wire/frames.ts';
 import { BackendParameters } from './backend-parameters.ts';
 import { BackendStatements } from './backend-statements.ts';
 import { sendCancelRequest } from './cancel.ts';
+import type { BackendPlace } from './place.ts';
 
 /** Whoever uses a backend now. Called from its socket's events; must not throw. */
 export interface BackendUser {
@@ -27,25 +27,21 @@ export interface BackendLoss {
   readonly fatal: ErrorFields | null;
 }
 
-export type BackendRole = 'leader' | 'follower';
-
 /** What a backend is to its pool. */
 export interface BackendOwner {
+  /** It is of no use any more. */
   onBackendClosed(backend: Backend): void;
-}
-
-export interface BackendPlace {
-  readonly node: string;
-  readonly host: string;
-  readonly port: number;
-  readonly role: BackendRole;
-  /** Set for leader connections: they belong to one term (S5). */
-  readonly term: Term | null;
+  /** Its socket is closed: the server has let go of it, or did not in time. */
+  onBackendGone(backend: Backend): void;
 }
 
 const PARAMETER_STATUS = 0x53;
 const NOTICE = 0x4e;
 const ERROR = 0x45;
+const READY = 0x5a;
+const OUTSIDE_TRANSACTION = 0x49;
+/** How long a server may take to close a connection that it was asked to close. */
+const LINGER_MS = 1_000;
 const LIMITS = gatherLimits('123ACEGHIKNRSZWncstv', 1 << 20, 'TDdV');
 
 /**
@@ -61,6 +57,11 @@ export class Backend implements FrameSink {
   idleSinceMs: number;
   /** When the pool last saw that it still answers. */
   checkedAtMs: number;
+  /** Closed when it is free at or after this moment. */
+  retireAtMs = Infinity;
+  resting = false; // in its pool, unused
+  /** It lives for this share of the lifetime that is set, so that those opened together do not all end at once. */
+  lifeShare = 1;
   /** What was SET on it; null: not known, to be reset before the next use. */
   settings: SettingsImage | null;
   /** It has state of a session that no SET takes away (a lock, a held cursor): nobody else may have it. */
@@ -79,6 +80,9 @@ export class Backend implements FrameSink {
   #user: BackendUser | null = null;
   #fatal: ErrorFields | null = null;
   #closed = false;
+  #linger: NodeJS.Timeout | null = null;
+  /** What the last ReadyForQuery said; 0 when anything was written since. */
+  #status = OUTSIDE_TRANSACTION;
   #relayed: Buffer | null = null;
   #relayedStart = 0;
   #relayedEnd = 0;
@@ -118,9 +122,13 @@ export class Backend implements FrameSink {
     return this.#parameters.values;
   }
 
-  /** See `BackendParameters.key`. */
   get parametersKey(): string {
     return this.#parameters.key;
+  }
+
+  /** Outside a transaction, everything answered: all that it was sent is behind it. Only then may somebody else have it. */
+  get isClean(): boolean {
+    return !this.#closed && this.#status === OUTSIDE_TRANSACTION && !this.#reader.insideMessage;
   }
 
   /** A part of a message was reported and its end has not come. */
@@ -140,6 +148,7 @@ export class Backend implements FrameSink {
   /** False: pause whoever feeds it until `onBackendDrain`. */
   write(bytes: Buffer): boolean {
     this.flushRelayed();
+    this.#status = 0;
     return this.#socket.write(bytes);
   }
 
@@ -215,24 +224,34 @@ export class Backend implements FrameSink {
   /** Closes at once and tells the user, who did not expect it. */
   lose(reason: string): void {
     const user = this.#user;
-    this.destroy();
+    this.#end(0);
     user?.onBackendLost({ reason, fatal: this.#fatal });
   }
 
-  /** Closes at once; the user is told nothing. The server rolls back what was open. */
+  /** Closes in order; the user is told nothing. The server rolls back what was open. */
   destroy(): void {
-    if (this.#closed) return;
+    this.#end(LINGER_MS);
+  }
+
+  #end(lingerMs: number): void {
+    if (this.#closed) {
+      if (lingerMs === 0) this.#socket.destroy();
+      return;
+    }
     this.#closed = true;
     this.#user = null;
     if (this.#socket.writable) this.#socket.end(TERMINATE);
+    this.#socket.resume(); // to see that the server closes it, which is when it has one connection less
     // A server that hangs must not keep the socket: what was written has had its chance.
-    setImmediate(() => this.#socket.destroy());
+    if (lingerMs === 0) setImmediate(() => this.#socket.destroy());
+    else this.#linger = setTimeout(() => this.#socket.destroy(), lingerMs).unref();
     this.#owner.onBackendClosed(this);
   }
 
   onMessage(type: number, buffer: Buffer, start: number, end: number): boolean {
     if (this.#closed) return false;
-    if (type === PARAMETER_STATUS) this.#parameters.note(buffer, start, end);
+    if (type === READY) this.#status = buffer[start + 5] as number;
+    else if (type === PARAMETER_STATUS) this.#parameters.note(buffer, start, end);
     else if (type === ERROR) this.#onError(buffer, start, end);
     if (this.#user !== null) this.#user.onBackendMessage(type, buffer, start, end);
     else if (type !== PARAMETER_STATUS && type !== NOTICE) this.lose('the server spoke unasked');
@@ -254,6 +273,7 @@ export class Backend implements FrameSink {
   #listen(): void {
     const socket = this.#socket;
     socket.on('data', (chunk: Buffer) => {
+      if (this.#closed) return;
       try {
         this.#reader.push(chunk);
       } catch (error) {
@@ -265,7 +285,11 @@ export class Backend implements FrameSink {
     socket.on('drain', () => this.#user?.onBackendDrain());
     socket.on('error', (error: Error) => this.lose(`connection to ${this.place.node}: ${error.message}`));
     socket.on('end', () => this.lose(this.#closeReason()));
-    socket.on('close', () => this.lose(this.#closeReason()));
+    socket.on('close', () => {
+      this.lose(this.#closeReason());
+      if (this.#linger !== null) clearTimeout(this.#linger);
+      this.#owner.onBackendGone(this);
+    });
     socket.resume();
   }
 

@@ -1,45 +1,201 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pino } from 'pino';
 import { ClientError } from '../../common/errors.ts';
-import { monotonicClock } from '../../common/clock.ts';
+import { FakePools, follower, never, settingsOf } from '../../test/support/fake-pools.ts';
+import { settle } from '../../test/support/fake-servers.ts';
 import type { Credentials } from '../auth/types.ts';
-import { PoolSet } from './pool-set.ts';
 
-const never = new AbortController().signal;
 const OLD: Credentials = { kind: 'password', password: 'old' };
 const NEW: Credentials = { kind: 'password', password: 'new' };
 
 test('after a login with a new password every pool of the user opens its connections with that', async () => {
-  const tried: Credentials[] = [];
-  const pools = new PoolSet({
-    tls: { mode: 'disable' },
-    limits: {
-      size: 2,
-      maxWaiting: 2,
-      waitTimeoutMs: 100,
-      idleTimeoutMs: 1000,
-      maxLifetimeMs: 10_000,
-      connectTimeoutMs: 100,
-    },
-    clock: monotonicClock,
-    logger: pino({ level: 'silent' }),
-    login: async ({ credentials }) => {
-      tried.push(credentials);
-      throw new ClientError({ sqlState: '28P01', message: 'refused' });
-    },
-  });
-  const poolOf = (node: string, credentials: Credentials) =>
-    pools.poolOf({ node, host: 'h', port: 1, role: 'follower', term: null }, 'app', 'app', credentials);
-  const attempt = (node: string, credentials: Credentials) =>
-    assert.rejects(poolOf(node, credentials).take(never), { sqlState: '28P01' });
-  pools.noteLogin('app', OLD);
+  const { pools, servers } = new FakePools({}, false);
+  const poolOf = (node: string, credentials: Credentials) => pools.poolOf(follower(node), 'app', 'app', credentials);
+  const attempt = (node: string, credentials: Credentials) => {
+    const refused = assert.rejects(poolOf(node, credentials).take(never), { sqlState: '28P01' });
+    servers.connections.at(-1)?.refuse(new ClientError({ sqlState: '28P01', message: 'refused' }));
+    return refused;
+  };
+  pools.noteLogin('app', 'app', OLD);
   await attempt('node1', OLD);
-  pools.noteLogin('app', NEW);
-  pools.noteLogin('other', OLD);
+  pools.noteLogin('app', 'app', NEW);
+  pools.noteLogin('other', 'app', OLD);
   await attempt('node1', NEW);
   // Sessions from before the change go on using the pools, and open new ones.
   await attempt('node2', OLD);
-  assert.deepEqual(tried, [OLD, NEW, NEW]);
+  assert.deepEqual(
+    servers.connections.map(({ target }) => target.credentials),
+    [OLD, NEW, NEW],
+  );
   pools.close();
+});
+
+test('at the limit over all pools an idle connection of another pool is closed to make room, the longest idle first', async () => {
+  const fake = new FakePools({ pool: { maxConnections: 2 } });
+  const [a, b, c] = ['a', 'b', 'c'].map((user) => fake.of(user));
+  assert.ok(a && b && c);
+  const first = await a.take(never);
+  a.give(first);
+  fake.nowMs += 10;
+  const second = await b.take(never);
+  b.give(second);
+  const third = c.take(never);
+  assert.deepEqual([first.closed, second.closed], [true, false]);
+  assert.equal(fake.servers.connections.length, 2, 'not before the server has one connection less');
+  fake.servers.connections[0]?.close();
+  assert.equal((await third).closed, false);
+  assert.equal(fake.servers.present.length, 2);
+});
+
+test('where every connection is in use a pool whose clients came later gives one up to a pool that has none', async () => {
+  const fake = new FakePools({ pool: { maxConnections: 1 } });
+  const busy = fake.of('busy');
+  const starved = fake.of('starved');
+  let held = await busy.take(never);
+  const served = starved.take(never);
+  for (let turn = 0; turn < 3; turn += 1) {
+    fake.pass(40);
+    const next = busy.take(never);
+    busy.give(held);
+    if (held.closed) break;
+    held = await next;
+  }
+  assert.equal(held.closed, true);
+  fake.servers.connections[0]?.close();
+  assert.equal((await served).closed, false);
+});
+
+test('limits of one node, database and user hold over pools, and an error names the setting and who holds connections', async () => {
+  const fake = new FakePools({
+    pool: { maxConnectionsPerNode: 3, waitTimeoutMs: 100 },
+    databases: { app: { maxConnections: 2 } },
+    users: { ann: { maxConnections: 1 } },
+  });
+  await fake.of('bob').take(never);
+  await fake.of('ann').take(never);
+  const refused = async (user: string, database: string, node: string, setting: string) => {
+    const wait = assert.rejects(fake.of(user, database, follower(node)).take(never), (error) => {
+      assert.ok(error instanceof ClientError);
+      assert.equal(error.sqlState, '53300');
+      const detail = error.detail ?? '';
+      assert.ok(detail.includes(`(${setting})`), detail);
+      assert.match(detail, /"(bob|ann)" in "(app|other)" on node1 1 \(1 in use\)/);
+      return true;
+    });
+    fake.pass(100);
+    await wait;
+  };
+  await refused('ann', 'other', 'node2', 'proxy.users.ann.maxConnections');
+  await refused('bob', 'app', 'node2', 'proxy.databases.app.maxConnections');
+  await fake.of('bob', 'other').take(never);
+  await refused('cid', 'other', 'node1', 'proxy.pool.maxConnectionsPerNode');
+});
+
+test('connections are kept open in advance for users who have logged in, on a new leader too', async () => {
+  const fake = new FakePools({ pool: { minSize: 2 } });
+  fake.pools.setPlaces([{ node: 'node1', host: 'h', port: 1, role: 'leader', term: 1n as never }]);
+  assert.equal(fake.servers.connections.length, 0);
+  fake.pools.noteLogin('app', 'app', OLD);
+  fake.pools.sweep();
+  await settle();
+  assert.equal(fake.servers.in('open').length, 2);
+  fake.nowMs += 700_000;
+  fake.pools.sweep();
+  assert.equal(fake.servers.in('open').length, 2, 'idle ones are not closed below the minimum');
+  fake.servers.prompt = false;
+  fake.pools.setPlaces([{ node: 'node2', host: 'h', port: 2, role: 'leader', term: 2n as never }]);
+  fake.pools.endTermsBefore(2n as never);
+  for (const connection of fake.servers.in('opening')) {
+    connection.refuse(new ClientError({ sqlState: '28000', message: 'no pg_hba.conf entry' }));
+  }
+  await settle();
+  fake.servers.prompt = true;
+  fake.pass(60);
+  await settle();
+  assert.equal(fake.servers.in('open').filter(({ target }) => target.port === 2).length, 2);
+});
+
+test('PAUSE closes connections as they come free, holds clients back, and RESUME lets them go on', async () => {
+  const fake = new FakePools({});
+  const pool = fake.of();
+  const used = await pool.take(never);
+  const idle = await pool.take(never);
+  pool.give(idle);
+  const other = await fake.of('app', 'other').take(never);
+  let done = false;
+  const paused = fake.pools.pause('app', never).then(() => (done = true));
+  const waiting = pool.take(never);
+  assert.equal(pool.tryTake(), null);
+  assert.deepEqual([idle.closed, used.closed, other.closed], [true, false, false]);
+  fake.servers.connections[1]?.close();
+  await settle();
+  assert.equal(done, false);
+  pool.give(used);
+  fake.servers.connections[0]?.close();
+  await paused;
+  assert.equal(pool.queue.size, 1);
+  fake.pools.resume('app');
+  assert.equal((await waiting).closed, false);
+});
+
+test('a client that waits too long for a paused database is told so', async () => {
+  const fake = new FakePools({ pool: { waitTimeoutMs: 100 } });
+  await fake.pools.pause('app', never);
+  const wait = assert.rejects(fake.of().take(never), { sqlState: '57P03', detail: /paused by an operator/ });
+  fake.pass(100);
+  await wait;
+});
+
+test('RECONNECT replaces each connection when it is free, KILL ends all of a database at once', async () => {
+  const fake = new FakePools({});
+  const pool = fake.of();
+  const used = await pool.take(never);
+  const idle = await pool.take(never);
+  pool.give(idle);
+  fake.pools.reconnect(null);
+  assert.deepEqual([idle.closed, used.closed], [true, false]);
+  const fresh = await pool.take(never);
+  pool.give(fresh);
+  pool.give(used);
+  assert.deepEqual([fresh.closed, used.closed], [false, true]);
+  const held = await fake.of('app', 'other').take(never);
+  const again = await pool.take(never);
+  fake.pools.kill('app');
+  assert.deepEqual([again.closed, held.closed], [true, false]);
+  const waiting = pool.take(never);
+  await settle();
+  assert.equal(pool.stock.all.size + pool.opening, 0);
+  fake.pools.resume('app');
+  assert.equal((await waiting).closed, false);
+});
+
+test('after a reload of the servers’ TLS connections are replaced as they come free, spread over time', async () => {
+  const shares = [0, 0, 0.1, 0.9];
+  const fake = new FakePools({}, true, () => shares.shift() ?? 0);
+  const pool = fake.of();
+  const early = await pool.take(never);
+  const late = await pool.take(never);
+  fake.pools.reconfigure(settingsOf({ serverTls: { mode: 'require' } }));
+  fake.nowMs += 5_000;
+  pool.give(early);
+  pool.give(late);
+  assert.deepEqual([early.closed, late.closed], [true, false]);
+  fake.nowMs += 5_000;
+  fake.pools.sweep();
+  assert.equal(late.closed, true);
+  await pool.take(never);
+  assert.equal(fake.servers.connections.at(-1)?.target.tls.mode, 'require');
+});
+
+test('a reload of the sizes counts at once', async () => {
+  const fake = new FakePools({ pool: { size: 1 } });
+  const pool = fake.of();
+  const a = await pool.take(never);
+  const waiting = pool.take(never);
+  fake.pools.reconfigure(settingsOf({ pool: { size: 2 } }));
+  const b = await waiting;
+  fake.pools.reconfigure(settingsOf({ pool: { size: 1 } }));
+  pool.give(a);
+  pool.give(b);
+  assert.deepEqual([a.closed, b.closed], [true, false]);
 });

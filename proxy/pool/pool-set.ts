@@ -1,34 +1,76 @@
+import type { Clock } from '../../common/clock.ts';
+import type { ConnectionLimits, PoolLimits } from '../../common/config/pool-limits.ts';
+import type { Logger } from '../../common/logger.ts';
 import type { Term } from '../../common/lsn.ts';
-import type { Credentials } from '../auth/types.ts';
-import type { BackendPlace } from './backend.ts';
+import type { BackendTarget, Credentials } from '../auth/types.ts';
 import { runInternal } from './internal-query.ts';
-import { Pool, type PoolOptions } from './pool.ts';
+import type { NodeUse } from './node-use.ts';
+import type { BackendPlace } from './place.ts';
+import { Pauses } from './pauses.ts';
+import { Pool } from './pool.ts';
+import type { Login, PoolHost } from './pool-host.ts';
+import { Proofs } from './proofs.ts';
+import { Room } from './room.ts';
 
-/** Everything of a pool's options that is the same for all. */
-export type PoolDefaults = Omit<PoolOptions, 'place' | 'user' | 'database' | 'credentials'>;
+/** What the configuration says; a reload replaces it. */
+export interface PoolSettings {
+  readonly tls: BackendTarget['tls'];
+  readonly connections: ConnectionLimits;
+  limitsOf(database: string, user: string): PoolLimits;
+}
 
-/** Idle connections are asked for a sign of life when they were not used for so long. */
-const CHECK_AFTER_MS = 30_000;
+export interface PoolSetOptions {
+  readonly settings: PoolSettings;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly login: Login;
+  /** Uniform in [0, 1); Math.random by default. */
+  readonly random?: () => number;
+}
+
 const CHECK_TIMEOUT_MS = 5_000;
 const SWEEP_MS = 1_000;
+/** How often those who wait are looked after, while there are any. */
+const TICK_MS = 50;
 /** A pool without connections that nobody used for so long is forgotten. */
 const FORGET_AFTER_MS = 60_000;
-/** Users whose newest proof is kept; of others, that of the session which needs a pool is taken. */
-const MAX_PROOFS = 10_000;
+/** After a reload of what connections are made with, they are replaced within this time. */
+const RENEW_SPREAD_MS = 10_000;
+/** A leader lets clients in some moments after it is announced: so long its connections are tried for again. */
+const WARM_UP_MS = 5_000;
 
 /** All pools of a proxy. Leader pools belong to a term; those of an older one are closed by `endTermsBefore`. */
-export class PoolSet {
-  readonly #defaults: PoolDefaults;
+export class PoolSet implements PoolHost {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly login: Login;
+  readonly room: Room;
+  readonly random: () => number;
+  readonly pauses = new Pauses();
+  #settings: PoolSettings;
   readonly #pools = new Map<string, Pool>();
-  /** What each user last logged in with: an older session's proof is void once the password was changed. */
-  readonly #proofs = new Map<string, Credentials>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #proofs = new Proofs();
+  readonly #uses = new Map<string, NodeUse>();
+  readonly #sweeper: NodeJS.Timeout;
+  #ticker: NodeJS.Timeout | null = null;
+  /** Where connections may be wanted: the leader that is known, and the followers. */
+  #places: readonly BackendPlace[] = [];
+  #warmUntilMs = -Infinity;
   #closed = false;
 
-  constructor(defaults: PoolDefaults) {
-    this.#defaults = defaults;
-    this.#timer = setInterval(() => this.#sweep(), SWEEP_MS);
-    this.#timer.unref();
+  constructor(options: PoolSetOptions) {
+    this.clock = options.clock;
+    this.logger = options.logger;
+    this.login = options.login;
+    this.random = options.random ?? Math.random;
+    this.#settings = options.settings;
+    this.room = new Room(options.settings.connections, () => this.#pools.values());
+    this.#sweeper = setInterval(() => this.sweep(), SWEEP_MS);
+    this.#sweeper.unref();
+  }
+
+  get tls(): BackendTarget['tls'] {
+    return this.#settings.tls;
   }
 
   /** The pool for these; made when there is none. Keep the result only as long as it is not `closed`. */
@@ -36,24 +78,19 @@ export class PoolSet {
     const key = `${place.node}\0${place.host}\0${place.port}\0${place.term ?? place.role}\0${user}\0${database}`;
     let pool = this.#pools.get(key);
     if (pool === undefined || pool.closed) {
-      const newest = this.#proofs.get(user) ?? credentials;
-      pool = new Pool({ ...this.#defaults, place, user, database, credentials: newest });
+      const newest = this.#proofs.of(user) ?? credentials;
+      const limits = this.#settings.limitsOf(database, user);
+      pool = new Pool({ place, user, database, credentials: newest, limits }, this);
       this.#pools.set(key, pool);
+      if (this.pauses.holds(database)) pool.pause();
       if (this.#closed) pool.close('the proxy is shutting down');
     }
     return pool;
   }
 
   /** A user has just proven who it is: every pool of it opens its next connections with this. */
-  noteLogin(user: string, credentials: Credentials): void {
-    this.#proofs.delete(user);
-    this.#proofs.set(user, credentials);
-    if (this.#proofs.size > MAX_PROOFS) {
-      for (const oldest of this.#proofs.keys()) {
-        this.#proofs.delete(oldest);
-        break;
-      }
-    }
+  noteLogin(user: string, database: string, credentials: Credentials): void {
+    this.#proofs.note(user, database, credentials);
     for (const pool of this.#pools.values()) if (pool.options.user === user) pool.renew(credentials);
   }
 
@@ -61,11 +98,19 @@ export class PoolSet {
     return this.#pools.values();
   }
 
-  /** Work on a node in the role of a follower, over all users: what load balancing compares. */
+  useOf(node: string): NodeUse {
+    let use = this.#uses.get(node);
+    if (use === undefined) {
+      use = { busy: 0, waiting: 0 };
+      this.#uses.set(node, use);
+    }
+    return use;
+  }
+
+  /** Work of this proxy on a node, over all users: what load balancing compares. */
   busyOf(node: string): number {
-    let busy = 0;
-    for (const pool of this.#pools.values()) if (pool.options.place.node === node) busy += pool.busy;
-    return busy;
+    const use = this.#uses.get(node);
+    return use === undefined ? 0 : use.busy + use.waiting;
   }
 
   /** S5: leader connections of older terms end at once, used or not. */
@@ -78,30 +123,132 @@ export class PoolSet {
     }
   }
 
-  close(): void {
-    this.#closed = true;
-    clearInterval(this.#timer);
-    for (const pool of this.#pools.values()) pool.close('the proxy is shutting down');
-    this.#pools.clear();
+  /** The leader and the followers that there are now: what is kept open in advance is opened to them. */
+  setPlaces(places: readonly BackendPlace[]): void {
+    this.#places = places;
+    this.#warmUntilMs = this.clock.nowMs() + WARM_UP_MS;
+    this.#warm();
+    this.onWaiting();
   }
 
-  #sweep(): void {
-    const nowMs = this.#defaults.clock.nowMs();
+  /** A reload. Connections that were made otherwise than now wanted are replaced as they come free, spread over time. */
+  reconfigure(settings: PoolSettings): void {
+    const remake = !sameTls(settings.tls, this.#settings.tls);
+    this.#settings = remake ? settings : { ...settings, tls: this.#settings.tls };
+    this.room.capacity.limits = settings.connections;
+    const nowMs = this.clock.nowMs();
+    for (const pool of this.#pools.values()) {
+      const { database, user } = pool.options;
+      pool.reconfigure(settings.limitsOf(database, user));
+      if (remake) pool.renewConnections(nowMs, RENEW_SPREAD_MS);
+    }
+    this.room.serve();
+  }
+
+  /**
+   * PAUSE: no client gets a connection to the database (null: to any) any more, within the bounds of waiting; those that have one keep
+   * it until their transaction ends (pinned sessions, until they are unpinned). Resolves when no connection is left.
+   * Rejects with the signal's reason; it stays paused then, until `resume`.
+   */
+  pause(database: string | null, signal: AbortSignal): Promise<void> {
+    this.pauses.hold(database);
+    for (const pool of this.#of(database)) pool.pause();
+    return this.pauses.untilEmpty(() => [...this.#of(database)].every((pool) => pool.size === 0), signal);
+  }
+
+  /** RESUME, after PAUSE or KILL. */
+  resume(database: string | null): void {
+    this.pauses.release(database);
+    for (const pool of this.#of(database)) if (!this.pauses.holds(pool.options.database)) pool.resume();
+    this.#warm();
+  }
+
+  /** KILL: as PAUSE, but connections in use are lost at once, and those who wait for one are refused. The sessions are the caller's to end. */
+  kill(database: string): void {
+    this.pauses.hold(database);
+    for (const pool of this.#of(database)) pool.kill(`database "${database}" was killed by an operator`);
+  }
+
+  /** RECONNECT: every connection that there is now is closed as soon as it is free. New ones are opened meanwhile. */
+  reconnect(database: string | null): void {
+    for (const pool of this.#of(database)) pool.renewConnections(this.clock.nowMs(), 0);
+  }
+
+  onWaiting(): void {
+    if (this.#ticker !== null || this.#closed) return;
+    this.#ticker = setInterval(() => this.tick(), TICK_MS);
+    this.#ticker.unref();
+  }
+
+  onGone(): void {
+    this.pauses.look();
+  }
+
+  /** Looks after those who wait: deadlines, the reserve, fairness. By a timer, while there are any. */
+  tick(): void {
+    const nowMs = this.clock.nowMs();
+    let waiting = false;
+    for (const pool of this.#pools.values()) {
+      if (pool.queue.size === 0) continue;
+      waiting = true;
+      pool.tick(nowMs);
+    }
+    const warming = nowMs < this.#warmUntilMs && this.#warm();
+    if (waiting || warming || this.#ticker === null) return;
+    clearInterval(this.#ticker);
+    this.#ticker = null;
+  }
+
+  /** Ages connections, checks silent ones, opens what is kept in advance. By a timer. */
+  sweep(): void {
+    const nowMs = this.clock.nowMs();
     for (const [key, pool] of this.#pools) {
       pool.sweep(nowMs);
-      const { all, opening, waiting } = pool.counts;
-      if (all + opening + waiting === 0 && nowMs - pool.lastUsedMs > FORGET_AFTER_MS) this.#pools.delete(key);
-      for (const backend of pool.takeSilentSince(nowMs - CHECK_AFTER_MS)) {
+      if (pool.size + pool.queue.size === 0 && nowMs - pool.lastUsedMs > FORGET_AFTER_MS) this.#pools.delete(key);
+      for (const backend of pool.stock.popSilent(nowMs - pool.limits.checkAfterMs)) {
         const sinceMs = backend.idleSinceMs;
         void runInternal(backend, 'SELECT 1', CHECK_TIMEOUT_MS).then(
           () => {
-            pool.give(backend);
-            backend.idleSinceMs = sinceMs; // the check is not a use
             backend.checkedAtMs = nowMs;
+            pool.give(backend, sinceMs); // the check is not a use
           },
           () => backend.destroy(),
         );
       }
     }
+    this.#warm();
   }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#sweeper);
+    if (this.#ticker !== null) clearInterval(this.#ticker);
+    for (const pool of this.#pools.values()) pool.close('the proxy is shutting down');
+    this.#pools.clear();
+  }
+
+  *#of(database: string | null): Generator<Pool> {
+    for (const pool of this.#pools.values()) if (database === null || pool.options.database === database) yield pool;
+  }
+
+  /** Opens what is to be kept in advance, for users whose proof is known. True: something is still missing. */
+  #warm(): boolean {
+    let missing = false;
+    if (this.#closed) return false;
+    for (const { user, database, credentials } of this.#proofs.pairs()) {
+      const { minSize } = this.#settings.limitsOf(database, user);
+      if (minSize === 0) continue;
+      for (const place of this.#places) {
+        const pool = this.poolOf(place, user, database, credentials);
+        pool.fill();
+        if (pool.stock.all.size < minSize) missing = true;
+      }
+    }
+    return missing;
+  }
+}
+
+function sameTls(a: BackendTarget['tls'], b: BackendTarget['tls']): boolean {
+  if (a.mode !== b.mode) return false;
+  return a.ca === undefined || b.ca === undefined ? a.ca === b.ca : a.ca.equals(b.ca);
 }

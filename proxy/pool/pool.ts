@@ -1,42 +1,15 @@
-import type { Clock } from '../../common/clock.ts';
+import type { PoolLimits } from '../../common/config/pool-limits.ts';
 import { ClientError } from '../../common/errors.ts';
-import type { Logger } from '../../common/logger.ts';
-import type { BackendLogin, BackendTarget, Credentials } from '../auth/types.ts';
-import { NO_SETTINGS } from '../routing/settings-image.ts';
-import { Backend, type BackendOwner, type BackendPlace } from './backend.ts';
-
-export interface PoolLimits {
-  readonly size: number;
-  readonly maxWaiting: number;
-  readonly waitTimeoutMs: number;
-  readonly idleTimeoutMs: number;
-  readonly maxLifetimeMs: number;
-  readonly connectTimeoutMs: number;
-}
-
-export interface PoolOptions {
-  readonly place: BackendPlace;
-  readonly user: string;
-  readonly database: string;
-  readonly credentials: Credentials;
-  readonly tls: BackendTarget['tls'];
-  readonly limits: PoolLimits;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly login: (
-    target: BackendTarget,
-    options: { readonly signal: AbortSignal; readonly connectTimeoutMs: number },
-  ) => Promise<BackendLogin>;
-}
-
-interface Waiter {
-  readonly sinceMs: number;
-  readonly resolve: (backend: Backend) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/** Too many clients for the connections that the pool may have: an error of the proxy, not of a server. */
-export class PoolFullError extends ClientError {}
+import type { Credentials } from '../auth/types.ts';
+import type { Backend, BackendOwner } from './backend.ts';
+import type { Seat } from './capacity.ts';
+import type { NodeUse } from './node-use.ts';
+import { openBackend } from './open-backend.ts';
+import { poolFull, type PoolFullError } from './pool-error.ts';
+import type { PoolHost, PoolOptions } from './pool-host.ts';
+import type { Tenant } from './room.ts';
+import { Stock } from './stock.ts';
+import { WaitQueue } from './wait-queue.ts';
 
 /** After a failed connection attempt, nobody tries again for so long: the callers go elsewhere or wait. */
 const RETRY_PAUSE_MS = 50;
@@ -45,42 +18,60 @@ const RETRY_PAUSE_MS = 50;
  * Server connections of one user to one database on one node in one role. Last in, first out, so that what is
  * not needed grows old and is closed. Waiters are served in order of arrival.
  */
-export class Pool implements BackendOwner {
-  readonly options: PoolOptions;
+export class Pool implements BackendOwner, Tenant {
+  readonly options: Omit<PoolOptions, 'limits' | 'credentials'>;
+  readonly seat: Seat;
+  limits: PoolLimits;
+  lastUsedMs: number;
+  readonly #host: PoolHost;
   /** The newest proof of identity of the user: used for new connections. */
   #credentials: Credentials;
-  lastUsedMs: number;
-  readonly #idle: Backend[] = [];
-  readonly #all = new Set<Backend>();
-  readonly #waiters: Waiter[] = [];
+  readonly stock: Stock;
+  readonly queue: WaitQueue;
+  readonly #use: NodeUse;
   readonly #abort = new AbortController();
   #opening = 0;
+  #paused = false;
   #failedAtMs = -Infinity;
   #failure: unknown = null;
 
-  constructor(options: PoolOptions) {
+  constructor(options: PoolOptions, host: PoolHost) {
+    const { place, user, database } = options;
     this.options = options;
+    this.#host = host;
+    this.seat = { node: place.node, database, user };
+    this.limits = options.limits;
     this.#credentials = options.credentials;
-    this.lastUsedMs = options.clock.nowMs();
+    this.lastUsedMs = host.clock.nowMs();
+    this.#use = host.useOf(place.node);
+    this.stock = new Stock(this.#use);
+    this.queue = new WaitQueue((by) => {
+      this.#use.waiting += by;
+      if (this.queue.size === 0) host.room.unblock(this);
+      else if (by === 1) host.onWaiting();
+    });
   }
 
   get closed(): boolean {
     return this.#abort.signal.aborted;
   }
 
-  get counts(): { idle: number; all: number; opening: number; waiting: number; maxWaitMs: number } {
-    const first = this.#waiters[0];
-    return {
-      idle: this.#idle.length,
-      all: this.#all.size,
-      opening: this.#opening,
-      waiting: this.#waiters.length,
-      maxWaitMs: first === undefined ? 0 : this.options.clock.nowMs() - first.sinceMs,
-    };
+  get opening(): number {
+    return this.#opening;
   }
 
-  get backends(): ReadonlySet<Backend> {
-    return this.#all;
+  /** Places that it occupies, in whatever state. */
+  get size(): number {
+    return this.stock.all.size + this.#opening + this.stock.leaving;
+  }
+
+  get wants(): number {
+    if (this.#paused || this.closed || this.queue.size === 0 || this.#hasJustFailed()) return 0;
+    return Math.max(0, Math.min(this.queue.size - this.#opening, this.#maxSize() - this.size));
+  }
+
+  get spare(): boolean {
+    return this.stock.all.size > this.limits.minSize;
   }
 
   /** Connections are opened with this from now on; that the last attempt failed says nothing about the next. */
@@ -89,102 +80,114 @@ export class Pool implements BackendOwner {
     this.#failedAtMs = -Infinity;
   }
 
-  /** Units of work there now, and those that wait for a connection: what load balancing compares. */
-  get busy(): number {
-    return this.#all.size - this.#idle.length + this.#waiters.length;
-  }
-
   tryTake(): Backend | null {
-    if (this.#waiters.length > 0) return null; // no overtaking
-    return this.#idle.pop() ?? null;
+    if (this.queue.size > 0) return null; // no overtaking
+    return this.stock.pop();
   }
 
   /**
-   * A connection, as soon as there is one. Rejects with ClientError 53300 when too many wait or it took too long, with
+   * A connection, as soon as there is one. Rejects with PoolFullError when too many wait or it took too long, with
    * the server's own refusal, or with BACKEND_UNREACHABLE; with the signal's reason when that aborts.
    */
   take(signal: AbortSignal): Promise<Backend> {
     const backend = this.tryTake();
     if (backend !== null) return Promise.resolve(backend);
     if (signal.aborted) return Promise.reject(signal.reason);
-    if (this.#all.size === 0 && this.options.clock.nowMs() - this.#failedAtMs < RETRY_PAUSE_MS) {
-      return Promise.reject(this.#failure);
-    }
-    const { maxWaiting } = this.options.limits;
-    const room = this.options.limits.size - this.#all.size - this.#opening;
-    if (room <= 0 && this.#waiters.length >= maxWaiting) return Promise.reject(this.#full('too many wait already'));
-    return this.#wait(signal);
+    if (this.closed) return Promise.reject(this.#abort.signal.reason);
+    if (this.stock.all.size === 0 && this.#hasJustFailed()) return Promise.reject(this.#failure);
+    // Beyond the bound are those for whom connections may still be opened.
+    const { all, leaving } = this.stock;
+    const bound = this.limits.maxWaiting + Math.max(0, this.#maxSize() - all.size - leaving);
+    if (this.queue.size >= bound) return Promise.reject(this.#full('too many wait already'));
+    const wait = this.queue.wait(this.#host.clock.nowMs(), signal);
+    this.grow();
+    return wait;
   }
 
-  #wait(signal: AbortSignal): Promise<Backend> {
-    return new Promise((resolve, reject) => {
-      const settle = (): void => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', onAbort);
-        const index = this.#waiters.indexOf(waiter);
-        if (index >= 0) this.#waiters.splice(index, 1);
-      };
-      const waiter: Waiter = {
-        sinceMs: this.options.clock.nowMs(),
-        resolve: (backend) => {
-          settle();
-          resolve(backend);
-        },
-        reject: (error) => {
-          settle();
-          reject(error instanceof Error ? error : new Error(String(error)));
-        },
-      };
-      const onAbort = (): void => waiter.reject(signal.reason);
-      const { waitTimeoutMs } = this.options.limits;
-      const timer = setTimeout(() => waiter.reject(this.#full(`none came free in ${waitTimeoutMs} ms`)), waitTimeoutMs);
-      signal.addEventListener('abort', onAbort, { once: true });
-      this.#waiters.push(waiter);
-      this.#grow();
-    });
-  }
-
-  /** Back into the pool, clean: outside a transaction, with nothing pending. */
-  give(backend: Backend): void {
+  /** Back into the pool. One that is not clean (outside a transaction, everything answered) is closed. `sinceMs`: not used since. */
+  give(backend: Backend, sinceMs?: number): void {
     if (backend.closed) return;
     backend.detach();
     if (backend.cancelsUnderway > 0) {
       backend.afterCancels = () => this.give(backend); // else a late cancel would hit the next user
       return;
     }
-    const nowMs = this.options.clock.nowMs();
-    this.lastUsedMs = nowMs;
-    if (this.closed || backend.soiled || nowMs - backend.createdAtMs > this.options.limits.maxLifetimeMs) {
+    const nowMs = this.#host.clock.nowMs();
+    this.lastUsedMs = sinceMs ?? nowMs;
+    if (!backend.isClean) {
+      const { node, role } = this.options.place;
+      this.#host.logger.error({ event: 'pool.unclean', node, role }, 'a connection came back in an unknown state');
+    }
+    const waiting = this.queue.size > 0;
+    const yields = waiting && this.#host.room.contended && this.#host.room.yields(this, nowMs);
+    if (!backend.isClean || yields || this.#isOver(backend, nowMs)) {
       backend.destroy();
       return;
     }
-    backend.idleSinceMs = nowMs;
-    const waiter = this.#waiters[0];
-    if (waiter === undefined) this.#idle.push(backend);
-    else waiter.resolve(backend);
+    backend.idleSinceMs = sinceMs ?? nowMs;
+    if (this.queue.serve(backend)) return;
+    this.stock.put(backend, sinceMs !== undefined);
+    if (this.#host.room.contended) this.#host.room.onIdle();
   }
 
   onBackendClosed(backend: Backend): void {
-    this.#all.delete(backend);
-    const index = this.#idle.indexOf(backend);
-    if (index >= 0) this.#idle.splice(index, 1);
-    this.#grow();
+    this.stock.remove(backend);
+    this.#host.room.leaving();
+  }
+
+  onBackendGone(): void {
+    this.stock.gone();
+    this.#host.room.release(this.seat, true);
+    this.grow();
+    this.#host.onGone();
+  }
+
+  /** New limits, from a reload. */
+  reconfigure(limits: PoolLimits): void {
+    this.limits = limits;
+    this.grow();
+  }
+
+  /** Every connection that there is now is closed when it is free: within `spreadMs`, not all at once. */
+  renewConnections(nowMs: number, spreadMs: number): void {
+    for (const backend of this.stock.all) {
+      backend.retireAtMs = Math.min(backend.retireAtMs, nowMs + this.#host.random() * spreadMs);
+    }
+    if (spreadMs === 0) this.#closeIdle();
+  }
+
+  /** Nobody gets a connection, and those that come free are closed, until `resume`. */
+  pause(): void {
+    this.#paused = true;
+    this.#host.room.unblock(this);
+    this.#closeIdle();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.grow();
+  }
+
+  /** Called from time to time while somebody waits. */
+  tick(nowMs: number): void {
+    const { waitTimeoutMs } = this.limits;
+    this.queue.refuse(nowMs - waitTimeoutMs, () => this.#full(`none came free in ${waitTimeoutMs} ms`));
+    this.grow();
   }
 
   /** Closes what has been idle or alive for too long. Called every second or so. */
   sweep(nowMs: number): void {
-    const { idleTimeoutMs, maxLifetimeMs } = this.options.limits;
-    for (const backend of this.#idle.slice()) {
-      const tooOld = nowMs - backend.createdAtMs > maxLifetimeMs;
-      if (tooOld || nowMs - backend.idleSinceMs > idleTimeoutMs) backend.destroy();
+    for (const backend of this.stock.idleOnes()) {
+      const unused = nowMs - backend.idleSinceMs > this.limits.idleTimeoutMs && this.spare;
+      if (unused || this.#isOver(backend, nowMs)) backend.destroy();
     }
+    this.fill();
   }
 
-  /** Takes every idle backend that has been silent for so long, for a check that it still answers. */
-  takeSilentSince(beforeMs: number): Backend[] {
-    const stale = this.#idle.filter((backend) => Math.max(backend.idleSinceMs, backend.checkedAtMs) < beforeMs);
-    for (const backend of stale) this.#idle.splice(this.#idle.indexOf(backend), 1);
-    return stale;
+  /** Opens connections in advance, up to `minSize`, where there is room without taking anything from others. */
+  fill(): void {
+    if (this.closed || this.#paused || this.#hasJustFailed()) return;
+    while (this.size < this.limits.minSize && this.#host.room.claim(this)) this.#startOpening();
   }
 
   /** Every connection, used or not, ends at once; users are told. */
@@ -192,56 +195,91 @@ export class Pool implements BackendOwner {
     if (this.closed) return;
     const error = new ClientError({ sqlState: '57P01', message: reason, safeToRetry: true });
     this.#abort.abort(error);
-    for (const waiter of this.#waiters.slice()) waiter.reject(error);
-    for (const backend of this.#all) backend.lose(reason);
+    this.queue.refuseAll(error);
+    for (const backend of this.stock.all) backend.lose(reason);
   }
 
-  #grow(): void {
-    if (this.closed) return;
-    while (this.#waiters.length > this.#opening && this.#all.size + this.#opening < this.options.limits.size) {
-      this.#opening += 1;
-      void this.#open();
-    }
+  /** Users are told, those who wait are refused, and nobody gets a connection until `resume`. */
+  kill(reason: string): void {
+    this.pause();
+    this.queue.refuseAll(new ClientError({ sqlState: '57P01', message: reason }));
+    for (const backend of this.stock.all) backend.lose(reason);
+  }
+
+  grow(): void {
+    const { room } = this.#host;
+    while (this.wants > 0 && room.claim(this)) this.#startOpening();
+    if (this.wants === 0) room.unblock(this);
+  }
+
+  #maxSize(): number {
+    const { size, reserveSize, reserveAfterMs } = this.limits;
+    if (reserveSize === 0) return size;
+    const waitedMs = this.#host.clock.nowMs() - this.queue.sinceMs;
+    return waitedMs >= reserveAfterMs ? size + reserveSize : size;
+  }
+
+  /** Not to be used again. */
+  #isOver(backend: Backend, nowMs: number): boolean {
+    if (this.closed || this.#paused || backend.soiled || nowMs >= backend.retireAtMs) return true;
+    if (nowMs - backend.createdAtMs > this.limits.maxLifetimeMs * backend.lifeShare) return true;
+    return this.queue.size === 0 && this.stock.all.size + this.#opening > this.limits.size; // the reserve, or more than a reload allows
+  }
+
+  #closeIdle(): void {
+    for (const backend of this.stock.idleOnes()) backend.destroy();
+  }
+
+  #startOpening(): void {
+    this.#opening += 1;
+    void this.#open();
   }
 
   async #open(): Promise<void> {
-    const { place, user, database, tls, limits, clock } = this.options;
-    const parameters = new Map([['client_encoding', 'UTF8']]);
-    const { host, port } = place;
-    const target = { host, port, user, database, credentials: this.#credentials, parameters, tls };
+    const { signal } = this.#abort;
+    const options = { ...this.options, credentials: this.#credentials };
+    let backend: Backend;
     try {
-      const login = await this.options.login(target, {
-        signal: this.#abort.signal,
-        connectTimeoutMs: limits.connectTimeoutMs,
+      backend = await openBackend(this, this.#host, options, {
+        signal,
+        connectTimeoutMs: this.limits.connectTimeoutMs,
       });
-      this.#opening -= 1;
-      const backend = new Backend(login, place, this, NO_SETTINGS, clock.nowMs(), tls.mode !== 'disable');
-      this.#all.add(backend);
-      this.give(backend);
     } catch (error) {
       this.#opening -= 1;
       this.#onOpenFailed(error);
+      this.#host.room.release(this.seat, false);
+      this.grow();
+      this.#host.onGone();
+      return;
     }
+    this.#opening -= 1;
+    this.stock.add(backend);
+    this.give(backend);
   }
 
   #onOpenFailed(error: unknown): void {
-    this.#failedAtMs = this.options.clock.nowMs();
+    this.#failedAtMs = this.#host.clock.nowMs();
     this.#failure = error;
     const { node, role } = this.options.place;
-    this.options.logger.warn({ event: 'pool.connect-failed', node, role, error: String(error) }, 'no connection');
-    // With connections alive the others still have something to wait for.
-    const failed = this.#all.size > 0 ? this.#waiters.slice(0, 1) : [...this.#waiters];
-    for (const waiter of failed) waiter.reject(error);
-    this.#grow();
+    // Of those that nobody waits for, some fail before each new leader lets clients in.
+    const level = this.queue.size > 0 ? 'warn' : 'debug';
+    this.#host.logger[level]({ event: 'pool.connect-failed', node, role, error: String(error) }, 'no connection');
+    if (this.stock.all.size === 0) this.queue.refuseAll(error);
+    // With connections alive the others still have something to wait for; also the first, where the server has too many.
+    else if (!(error instanceof ClientError && error.sqlState === '53300')) this.queue.refuseFirst(error);
+  }
+
+  #hasJustFailed(): boolean {
+    return this.#host.clock.nowMs() - this.#failedAtMs < RETRY_PAUSE_MS;
   }
 
   #full(what: string): PoolFullError {
-    const { place, user, database, limits } = this.options;
-    return new PoolFullError({
-      sqlState: '53300',
-      message: `no server connection for user "${user}" to database "${database}" on ${place.node}: ${what}`,
-      detail: `The pool has ${this.#all.size} of ${limits.size} connections, all in use; ${this.#waiters.length} clients wait.`,
-      hint: 'Raise proxy.pool.size, or look in SHOW POOLS and SHOW CLIENTS for who keeps connections in open transactions.',
-    });
+    const { idle } = this.stock;
+    const { limits, size: all } = this;
+    const paused = this.#paused;
+    return poolFull(
+      { ...this.options, limits, paused, all, idle, waiting: this.queue.size, room: this.#host.room },
+      what,
+    );
   }
 }

@@ -3,7 +3,7 @@ import type { Logger } from '../../common/logger.ts';
 import type { ServiceConfig } from '../../common/config/schema.ts';
 import type { ReplicationMonitor } from '../../replication-monitor/types.ts';
 import type { LeaseView } from '../cluster/types.ts';
-import type { BackendPlace } from '../pool/backend.ts';
+import type { BackendPlace } from '../pool/place.ts';
 import { type InternalRows, runInternal } from '../pool/internal-query.ts';
 import type { PoolSet } from '../pool/pool-set.ts';
 import { CATALOG_PERIOD_MS, createVolatilityCatalog, type LoadedCatalog } from '../sql/catalog.ts';

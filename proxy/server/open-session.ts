@@ -43,7 +43,7 @@ export async function openSession(
     return made;
   };
   let session: Session | null = null;
-  context.pools.noteLogin(client.user, client.credentials);
+  context.pools.noteLogin(client.user, client.database, client.credentials);
   try {
     const image = imageOf(readSettings(client, level));
     session = bare(image);

@@ -23,7 +23,8 @@ import { createClassifier } from '../sql/classify.ts';
 import { Catalogs } from './catalogs.ts';
 import { createLeaseClock } from './lease-clock.ts';
 import { monitorTargets, sameTargets } from './targets.ts';
-import { backendTls, driverTls } from './tls.ts';
+import { poolPlaces, poolSettings } from './pool-settings.ts';
+import { driverTls } from './tls.ts';
 
 /** What a proxy is made of, but for its doors to the outside. */
 export interface ProxyParts {
@@ -48,7 +49,6 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
   const { proxy, cluster } = config;
   const service = needService(config);
   const classifier = await createClassifier({ seed: Math.floor(Math.random() * 2 ** 32) });
-  const tls = backendTls(proxy);
   const serviceTls = driverTls(proxy);
   const clock = createLeaseClock();
   const metrics = createProxyMetrics();
@@ -63,7 +63,8 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
     logger,
     ...(serviceTls === false ? {} : { tls: serviceTls }),
   });
-  const pools = new PoolSet({ tls, limits: proxy.pool, clock, logger, login: loginToBackend });
+  const pools = new PoolSet({ settings: poolSettings(proxy), clock, logger, login: loginToBackend });
+  live.subscribe((next) => pools.reconfigure(poolSettings(next)));
   const catalogs = new Catalogs({ service, lease, monitor, pools, logger });
   const unfollow = followCluster(lease, monitor, pools);
   const servers = () => serversOf(lease, monitor);
@@ -106,6 +107,7 @@ function followCluster(lease: LeaseView, monitor: ReplicationMonitor, pools: Poo
     if (!sameTargets(targets, next)) {
       targets = next;
       monitor.setTargets(next);
+      pools.setPlaces(poolPlaces(next));
     }
     if (next.term !== NO_TERM) pools.endTermsBefore(next.term);
   };

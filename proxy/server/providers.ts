@@ -17,7 +17,7 @@ export interface ProviderOptions {
 /** What console, HTTP API and metrics ask of the running proxy. */
 export function createProviders(options: ProviderOptions): AdminProviders {
   return {
-    pools: () => [...options.pools.all()].map(poolRow),
+    pools: () => [...options.pools.all()].map((pool) => poolRow(pool, options.context.clock.nowMs())),
     clients: () => [...options.sessions].map((session) => clientRow(session)),
     status: () => statusOf(options),
   };
@@ -47,12 +47,12 @@ function statusOf(options: ProviderOptions): ProxyStatus {
   };
 }
 
-function poolRow(pool: Pool): PoolRow {
-  const { place, user, database, limits } = pool.options;
-  const { idle, all, opening, waiting, maxWaitMs } = pool.counts;
+function poolRow(pool: Pool, nowMs: number): PoolRow {
+  const { place, user, database } = pool.options;
+  const { stock, queue, limits } = pool;
   let clients = 0;
   let pinned = 0;
-  for (const { user: holder } of pool.backends) {
+  for (const { user: holder } of stock.all) {
     if (!(holder instanceof Session || holder instanceof Home)) continue;
     clients += 1;
     if (holder instanceof Home || holder.keeps.length > 0) pinned += 1;
@@ -63,12 +63,12 @@ function poolRow(pool: Pool): PoolRow {
     node: place.node,
     role: place.role,
     cl_active: clients,
-    cl_waiting: waiting,
-    sv_active: all - idle,
-    sv_idle: idle,
-    sv_login: opening,
+    cl_waiting: queue.size,
+    sv_active: stock.busy,
+    sv_idle: stock.idle,
+    sv_login: pool.opening,
     sv_pinned: pinned,
-    maxwait_ms: Math.round(maxWaitMs),
+    maxwait_ms: Math.round(Math.max(0, nowMs - queue.sinceMs)),
     pool_size: limits.size,
   };
 }

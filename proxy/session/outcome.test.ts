@@ -89,7 +89,14 @@ test('a backend whose socket has failed says at once that it takes nothing', asy
   while (peers.length === 0) await new Promise((resolve) => setImmediate(resolve));
   const login = { socket, processId: 1, secretKey: Buffer.alloc(4), parameters: new Map() };
   const place = { node: 'n', host: 'h', port: 1, role: 'leader', term: null } as const;
-  const backend = new Backend(login as never, place, { onBackendClosed: () => undefined }, NO_SETTINGS, 0, false);
+  const backend = new Backend(
+    login as never,
+    place,
+    { onBackendClosed: () => undefined, onBackendGone: () => undefined },
+    NO_SETTINGS,
+    0,
+    false,
+  );
   assert.equal(backend.refuses, false);
   backend.write(SYNC);
   assert.equal(backend.refuses, false);

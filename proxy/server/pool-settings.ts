@@ -1,0 +1,24 @@
+import { connectionLimits, poolLimits } from '../../common/config/pool-limits.ts';
+import type { ProxyConfig } from '../../common/config/schema.ts';
+import type { MonitorTargets } from '../../replication-monitor/types.ts';
+import type { BackendPlace } from '../pool/place.ts';
+import type { PoolSettings } from '../pool/pool-set.ts';
+import { backendTls } from './tls.ts';
+
+/** What pools take from the configuration. Throws LeaseholdError `CONFIG` for a file that cannot be read. */
+export function poolSettings(proxy: ProxyConfig): PoolSettings {
+  return {
+    tls: backendTls(proxy),
+    connections: connectionLimits(proxy),
+    limitsOf: (database, user) => poolLimits(proxy, database, user),
+  };
+}
+
+/** Where connections can be kept open in advance. */
+export function poolPlaces(targets: MonitorTargets): BackendPlace[] {
+  return targets.nodes.map(({ node, host, port }) =>
+    node === targets.leader
+      ? { node, host, port, role: 'leader', term: targets.term }
+      : { node, host, port, role: 'follower', term: null },
+  );
+}
