@@ -1,6 +1,6 @@
 import { type Lsn, NO_LSN, type Term } from '../common/lsn.ts';
 import { leaderPosition } from './leader-position.ts';
-import type { FreshnessSnapshot, MonitorTargets, NodeFreshness } from './types.ts';
+import type { FreshnessSnapshot, Mark, MonitorTargets, NodeFreshness } from './types.ts';
 
 /**
  * Freshness without clocks (DESIGN.md), as pure functions over what the probes answered.
@@ -25,11 +25,6 @@ export interface FreshnessState {
   /** Of this term. Oldest first, both times and positions strictly growing, at most MAX_MARKS. */
   readonly marks: readonly Mark[];
   readonly nodes: ReadonlyMap<string, NodeState>;
-}
-
-export interface Mark {
-  readonly sentAtMs: number;
-  readonly lsn: Lsn;
 }
 
 export interface NodeState {
@@ -140,7 +135,15 @@ export function snapshotOf(state: FreshnessState, takenAtMs: number): FreshnessS
     const node = state.nodes.get(target.node) ?? UNKNOWN_NODE;
     return [target.node, { ...target, ...describe(state, target.node, node, term) }];
   });
-  return { term, leader, takenAtMs, leaderHeardAtMs: state.leaderHeardAtMs, nodes: new Map(nodes) };
+  return { term, leader, takenAtMs, leaderHeardAtMs: state.leaderHeardAtMs, nodes: new Map(nodes), marks: state.marks };
+}
+
+/**
+ * The moment as of which a follower is fresh once it has replayed `lsn` of the present term, or a little more; null: its leader has
+ * not been seen to be there. It is that of the oldest mark at or behind the position.
+ */
+export function momentOf(marks: readonly Mark[], lsn: Lsn): number | null {
+  return marks.find((mark) => mark.lsn >= lsn)?.sentAtMs ?? null;
 }
 
 const NEVER = Number.NEGATIVE_INFINITY;

@@ -14,6 +14,14 @@ export interface FreshnessSnapshot {
    */
   readonly leaderHeardAtMs: number;
   readonly nodes: ReadonlyMap<string, NodeFreshness>;
+  /** What the leader of this term answered so far, oldest first, both growing: see `momentOf` in freshness.ts. */
+  readonly marks: readonly Mark[];
+}
+
+/** A leader that was asked at `sentAtMs` had inserted WAL up to `lsn`. */
+export interface Mark {
+  readonly sentAtMs: number;
+  readonly lsn: Lsn;
 }
 
 export interface NodeFreshness {

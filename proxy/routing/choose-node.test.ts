@@ -32,6 +32,7 @@ function snapshot(...nodes: NodeFreshness[]): FreshnessSnapshot {
     leader: 'leader',
     takenAtMs: 2000,
     leaderHeardAtMs: 2000,
+    marks: [],
     nodes: new Map([leader, ...nodes].map((each) => [each.node, each])),
   };
 }

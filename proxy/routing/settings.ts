@@ -1,4 +1,5 @@
 import type { Isolation, StatementDetail } from '../sql/types.ts';
+import { isOwnSetting, NO_OWN, type OwnValues, withOwn } from './own-settings.ts';
 import { IDENTITY_SETTINGS, NO_SETTINGS, type Setting, type SettingsImage } from './settings-image.ts';
 import type { TransactionDefaults } from './transaction.ts';
 
@@ -17,6 +18,8 @@ interface Level {
   readonly savepoint: string | null;
   readonly session: SettingsImage;
   readonly local: LocalImage;
+  readonly own: OwnValues;
+  readonly ownNow: OwnValues;
 }
 
 /**
@@ -28,14 +31,27 @@ export class SessionSettings {
   #defaults: SettingsImage;
   #session: SettingsImage;
   #local: LocalImage = NO_LOCALS;
+  readonly #ownDefaults: OwnValues;
+  /** As it is after the open transaction, if it commits. */
+  #own: OwnValues;
+  /** With SET LOCAL. */
+  #ownNow: OwnValues;
   /** Empty outside a transaction. */
   #levels: Level[] = [];
   #overflowed = false;
 
-  /** `startup`: what the client asked for when it connected; RESET returns to it. See `startupImage`. */
-  constructor(startup: SettingsImage = NO_SETTINGS) {
+  /** `startup`, `own`: what the client asked for when it connected; RESET returns to it. See `startupImage`. */
+  constructor(startup: SettingsImage = NO_SETTINGS, own: OwnValues = NO_OWN) {
     this.#defaults = startup;
     this.#session = startup;
+    this.#ownDefaults = own;
+    this.#own = own;
+    this.#ownNow = own;
+  }
+
+  /** The proxy's own settings as they hold now. No server knows of them. */
+  get own(): OwnValues {
+    return this.#ownNow;
   }
 
   /** What holds after the open transaction, if it commits; outside of one, what a backend must have. */
@@ -75,7 +91,8 @@ export class SessionSettings {
   apply(statement: StatementDetail): void {
     if (statement.kind === 'set') {
       const { name, value, sql, local } = statement;
-      if (value === null) this.#reset(name, local);
+      if (isOwnSetting(name)) this.setOwn(name, value, local);
+      else if (value === null) this.#reset(name, local);
       else this.#set(name, { value, sql }, local);
     } else if (statement.kind === 'set-transaction') {
       if (statement.session) this.#setCharacteristics(statement);
@@ -108,12 +125,17 @@ export class SessionSettings {
   #savepoint(name: string): void {
     if (this.#levels.length === 0) return;
     if (this.#levels.length > MAX_SAVEPOINTS) this.#overflowed = true;
-    else this.#levels.push({ savepoint: name, session: this.#session, local: this.#local });
+    else this.#pushLevel(name);
+  }
+
+  #pushLevel(savepoint: string | null): void {
+    const [session, local, own, ownNow] = [this.#session, this.#local, this.#own, this.#ownNow];
+    this.#levels.push({ savepoint, session, local, own, ownNow });
   }
 
   beginTransaction(): void {
     if (this.#levels.length > 0) return; // BEGIN inside a transaction is a warning
-    this.#levels.push({ savepoint: null, session: this.#session, local: NO_LOCALS });
+    this.#pushLevel(null);
   }
 
   endTransaction(committed: boolean): void {
@@ -122,6 +144,19 @@ export class SessionSettings {
     if (!committed) this.#session = outermost.session;
     this.#local = NO_LOCALS;
     this.#levels = [];
+    this.#holdOwn(committed ? this.#own : outermost.own);
+  }
+
+  /**
+   * The unit that opened the transaction is run again from its beginning. What was set of the proxy's own before a server
+   * had seen the transaction stays.
+   */
+  restartTransaction(): void {
+    const outermost = this.#levels[0];
+    if (outermost === undefined) return;
+    this.#session = outermost.session;
+    this.#local = NO_LOCALS;
+    this.#levels.length = 1;
   }
 
   #rollbackTo(name: string): void {
@@ -130,6 +165,7 @@ export class SessionSettings {
     if (index === undefined || level === undefined) return;
     this.#session = level.session;
     this.#local = level.local;
+    this.#holdOwn(level.own, level.ownNow);
     this.#levels.length = index + 1; // the savepoint itself stays
   }
 
@@ -177,6 +213,7 @@ export class SessionSettings {
     }
     this.#session = image;
     this.#local = NO_LOCALS;
+    this.#holdOwn(this.#ownDefaults);
   }
 
   /** DISCARD ALL may not run in a transaction; it resets the identity too. */
@@ -185,6 +222,24 @@ export class SessionSettings {
     this.#local = NO_LOCALS;
     this.#levels = [];
     this.#overflowed = false;
+    this.#holdOwn(this.#ownDefaults);
+  }
+
+  /** One of the proxy's own settings; `value` null: back to the start-up's. Throws ClientError 22023, 42704, 55P02. */
+  setOwn(name: string, value: string | null, local: boolean): void {
+    const now = withOwn(this.#ownNow, name, value, this.#ownDefaults);
+    if (!local) this.#holdOwn(withOwn(this.#own, name, value, this.#ownDefaults), now);
+    else if (this.#levels.length > 0) this.#holdOwn(this.#own, now);
+  }
+
+  /** Throws as `setOwn` would. */
+  checkOwn(name: string, value: string | null): void {
+    withOwn(this.#ownNow, name, value, this.#ownDefaults);
+  }
+
+  #holdOwn(own: OwnValues, now: OwnValues = own): void {
+    this.#own = own;
+    this.#ownNow = now;
   }
 
   #setCharacteristics(statement: StatementDetail & { readonly kind: 'set-transaction' }): void {

@@ -1,15 +1,15 @@
-import type { ScopedConfig } from '../../common/config/scoped.ts';
 import { parseStartupOptions } from '../auth/startup-options.ts';
 import type { AcceptedClient } from '../auth/types.ts';
-import type { ConsistencyLevel } from '../routing/choose-node.ts';
+import { isOwnSetting, NO_OWN, type OwnValues, withOwn } from '../routing/own-settings.ts';
 import { type SettingsImage, startupImage } from '../routing/settings-image.ts';
 import { backendKeyData, READY_IDLE } from '../wire/encode.ts';
 import type { SessionContext } from '../session/context.ts';
 import { asClientError } from '../session/errors.ts';
-import { isOwnSetting, setOwn } from '../session/own-settings.ts';
+import { TOKEN } from '../session/own-settings.ts';
 import { bringTo } from '../session/settings-restore.ts';
 import { find, type Need } from '../session/servers.ts';
 import { Session } from '../session/session.ts';
+import { reachToken } from '../session/token.ts';
 import { Unit } from '../session/unit.ts';
 
 /** Start-up parameters that are not settings. */
@@ -29,13 +29,9 @@ export async function openSession(
   register: (session: Session) => void,
   onClosed: (session: Session) => void,
 ): Promise<Session | null> {
-  const level: { level: ConsistencyLevel; readonly scoped: ScopedConfig } = {
-    level: context.live.scopeOf(client.database, client.user).consistency,
-    scoped: context.live.scopeOf(client.database, client.user),
-  };
-  const bare = (image: SettingsImage): Session => {
+  const bare = (image: SettingsImage, own = NO_OWN): Session => {
     const key = context.cancelKeys.give(client.protocolMinor, (done) => made.cancel(done));
-    const made: Session = new Session(context, client, key, image, level.level, (closed) => {
+    const made: Session = new Session(context, client, key, image, own, (closed) => {
       context.cancelKeys.revoke(closed);
       onClosed(closed);
     });
@@ -45,9 +41,10 @@ export async function openSession(
   let session: Session | null = null;
   context.pools.noteLogin(client.user, client.database, client.credentials);
   try {
-    const image = imageOf(readSettings(client, level));
-    session = bare(image);
-    await introduce(session, image);
+    const { settings, own, token } = readSettings(client);
+    const image = imageOf(settings);
+    session = bare(image, own);
+    await introduce(session, image, token);
   } catch (error) {
     session ??= bare(new Map());
     session.terminate(asClientError(error));
@@ -62,7 +59,7 @@ export async function openSession(
   return session;
 }
 
-async function introduce(session: Session, image: SettingsImage): Promise<void> {
+async function introduce(session: Session, image: SettingsImage, token: string | null): Promise<void> {
   const abort = new AbortController();
   const onGone = (): void => abort.abort(new Error('the client has gone'));
   session.socket.on('close', onGone);
@@ -70,6 +67,7 @@ async function introduce(session: Session, image: SettingsImage): Promise<void> 
   session.waitingFor = 'connection';
   session.waitingSinceMs = session.context.clock.nowMs();
   try {
+    if (token !== null) await reachToken(session, token, abort.signal);
     const { backend, pool, pass } = await find(session, new Unit(), introductionNeed(session), abort.signal);
     try {
       if (backend.settings !== image) await bringTo(backend, image);
@@ -107,15 +105,21 @@ function introductionNeed(session: Session): Need {
   return pass === null ? 'any' : 'leader';
 }
 
+interface StartupSettings {
+  readonly settings: Map<string, string>;
+  readonly own: OwnValues;
+  readonly token: string | null;
+}
+
 /** Throws ClientError (22023, 42704) for a setting of the proxy's own that it does not know. */
-function readSettings(
-  client: AcceptedClient,
-  level: { level: ConsistencyLevel; readonly scoped: ScopedConfig },
-): Map<string, string> {
+function readSettings(client: AcceptedClient): StartupSettings {
   const settings = new Map<string, string>();
+  let own = NO_OWN;
+  let token: string | null = null;
   const take = (name: string, value: string): void => {
     const lower = name.toLowerCase();
-    if (isOwnSetting(lower)) setOwn(level, lower, value);
+    if (lower === TOKEN) token = value;
+    else if (isOwnSetting(lower)) own = withOwn(own, lower, value);
     else settings.set(lower, value);
   };
   // Those of `options` come first: a parameter of its own is the more specific one.
@@ -124,7 +128,7 @@ function readSettings(
   for (const [name, value] of client.parameters) {
     if (!NOT_SETTINGS.has(name) && !name.startsWith('_pq_.')) take(name, value);
   }
-  return settings;
+  return { settings, own, token };
 }
 
 function imageOf(settings: ReadonlyMap<string, string>): SettingsImage {

@@ -87,6 +87,7 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
     catalogOf: (database) => catalogs.of(database),
     databaseFloors: new Map(),
     version: VERSION,
+    cluster: cluster.name,
   };
   const closers = [
     () => store.close(),

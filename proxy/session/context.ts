@@ -31,4 +31,6 @@ export interface SessionContext {
   readonly databaseFloors: Map<string, number>;
   /** The service role has its own way to ask any node. */
   readonly version: string;
+  /** The cluster's name. */
+  readonly cluster: string;
 }

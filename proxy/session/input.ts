@@ -3,6 +3,7 @@ import { FLUSH, readyForQuery, SYNC } from '../wire/encode.ts';
 import { readyStatus } from '../routing/transaction.ts';
 import type { Entry } from './exchange.ts';
 import { answerLocally } from './local.ts';
+import { answerOwnUnit } from './own-answers.ts';
 import { OPAQUE_PLAN } from './plan.ts';
 import { mayStillLead } from './release.ts';
 import { sendEntry } from './send.ts';
@@ -47,7 +48,7 @@ function onFreeInput(session: Session, type: number, buffer: Buffer, start: numb
       begin(session, opaqueUnit('call', buffer.subarray(start, end)));
       return;
     case FLUSH_TYPE:
-      if (session.phase === 'gathering') begin(session, session.unit as Unit);
+      onFlush(session);
       return;
     case SYNC_TYPE:
       onSync(session);
@@ -100,6 +101,12 @@ function onSync(session: Session): void {
   const unit = session.phase === 'gathering' ? (session.unit as Unit) : new Unit();
   unit.add(SYNC_ENTRY);
   if (!answerLocally(session, unit)) begin(session, unit);
+}
+
+function onFlush(session: Session): void {
+  if (session.phase !== 'gathering') return;
+  const unit = session.unit as Unit;
+  if (unit.entries.length > 0 && !(unit.plan.own && answerOwnUnit(session, unit))) begin(session, unit);
 }
 
 /** The unit leaves the gathering state, whatever becomes of it. */

@@ -4,9 +4,8 @@ import type { Classification, StatementInfo } from '../sql/types.ts';
 import * as encode from '../wire/encode.ts';
 import { inFailedTransaction } from './errors.ts';
 import type { Entry } from './exchange.ts';
-import { explainRoute } from './explain-route.ts';
 import { onlyStatement } from './outcome.ts';
-import { answerOwnSetting, type OwnAnswer } from './own-settings.ts';
+import { answerOwnUnit } from './own-answers.ts';
 import type { Prepared } from './prepared.ts';
 import { forgetTransaction } from './refuse.ts';
 import type { Session } from './session.ts';
@@ -20,7 +19,8 @@ export function answerLocally(session: Session, unit: Unit): boolean {
   const { simple } = unit;
   if (simple !== null) return answerSimple(session, unit, simple);
   if (session.transaction.kind === 'doomed') return answerDoomedExtended(session, unit);
-  return answerExtended(session, unit);
+  if ((unit.plan.own || unit.own !== null) && answerOwnUnit(session, unit)) return true;
+  return answerTransaction(session, unit);
 }
 
 function answerSimple(session: Session, unit: Unit, classification: Classification): boolean {
@@ -30,17 +30,8 @@ function answerSimple(session: Session, unit: Unit, classification: Classificati
     const message = unit.entries[0]?.bytes as Buffer;
     return answerDoomed(session, statement, textOf(message, statement));
   }
+  if (unit.plan.own) return answerOwnUnit(session, unit);
   if (statement === undefined || statement.kind === 'read' || statement.kind === 'write') return false;
-  const own = answerOwnSetting(session, statement);
-  if (own !== null) {
-    sendOwn(session, own);
-    session.out.send(encode.readyForQuery(readyStatus(session.transaction)));
-    return true;
-  }
-  if (statement.kind === 'explain-route' && readyStatus(session.transaction) !== 'E') {
-    explainRoute(session, unit.entries[0]?.bytes as Buffer, statement);
-    return true;
-  }
   if (session.pins.size > 0 && session.backend !== null) return false; // its server is there: no use in waiting
   const answer = transactionAnswer(session.transaction, statement, textOf(unit.entries[0]?.bytes as Buffer, statement));
   if (answer === null || answer.kind === 'error') return false;
@@ -51,6 +42,8 @@ function answerSimple(session: Session, unit: Unit, classification: Classificati
 
 function complete(session: Session, answer: LocalAnswer & { readonly kind: 'complete' }, of: StatementInfo): void {
   session.transaction = answer.next;
+  // Settings of the proxy's own may have been set before any server saw the transaction.
+  if (of.kind === 'commit' || of.kind === 'rollback') session.settings.apply(of);
   const started = of.kind === 'begin' && answer.next.kind === 'deferred' && /^\s*start/i.test(answer.next.sql[0] ?? '');
   session.out.send(encode.commandComplete(started ? 'START TRANSACTION' : answer.tag));
 }
@@ -77,25 +70,6 @@ function textOf(message: Buffer, statement: StatementInfo): string {
   return message.toString('utf8', 5 + statement.start, 5 + statement.end);
 }
 
-function sendOwn(session: Session, own: OwnAnswer): void {
-  if (own.error !== undefined) {
-    session.out.send(encode.errorResponse(own.error));
-    return;
-  }
-  if (own.column !== undefined) {
-    session.out.send(encode.rowDescription([{ name: own.column }]));
-    session.out.send(encode.dataRow([own.value ?? null]));
-  }
-  session.out.send(encode.commandComplete(own.tag));
-}
-
-/** The proxy's own settings over the extended protocol: a unit that executes exactly one such statement. */
-function answerExtended(session: Session, unit: Unit): boolean {
-  const executed = unit.entries.find((entry) => entry.kind === 'execute');
-  if (executed === undefined || executed.tracked === null) return answerOwnShow(session, unit);
-  return answerOwn(session, unit, executed.tracked) || answerTransaction(session, unit);
-}
-
 /** BEGIN alone, and what changes or ends a transaction that no server has seen. */
 function answerTransaction(session: Session, unit: Unit): boolean {
   const statement = onlyStatement(unit);
@@ -112,7 +86,7 @@ function answerTransaction(session: Session, unit: Unit): boolean {
     if (kind === 'parse') session.out.send(encode.PARSE_COMPLETE);
     else if (kind === 'bind') session.out.send(encode.BIND_COMPLETE);
     else if (kind === 'local') session.out.send(bytes);
-    else if (kind === 'describe') describeOwn(session, NO_ROWS, of !== null);
+    else if (kind === 'describe') describeNothing(session, of !== null);
     else if (kind === 'execute') complete(session, answer, statement);
   }
   session.out.send(encode.readyForQuery(readyStatus(session.transaction)));
@@ -121,57 +95,15 @@ function answerTransaction(session: Session, unit: Unit): boolean {
   return true;
 }
 
-const NO_ROWS: OwnAnswer = { tag: '' };
+function describeNothing(session: Session, statement: boolean): void {
+  if (statement) session.out.send(encode.parameterDescription([]));
+  session.out.send(encode.NO_DATA);
+}
 
 /** Part of running this statement once, and of nothing else. */
 function isPlain({ kind, prepared }: Entry, of: Prepared): boolean {
   if (kind === 'local' || kind === 'sync' || kind === 'execute') return true;
   return kind === 'parse' || kind === 'bind' || kind === 'describe' ? prepared === null || prepared === of : false;
-}
-
-/** SHOW is not tracked: it is found by its Parse or Bind. */
-function answerOwnShow(session: Session, unit: Unit): boolean {
-  if (unit.plan.target === 'follower' || unit.plan.label === 'none') return false;
-  const prepared = unit.entries.find((entry) => entry.prepared !== null)?.prepared;
-  return prepared === undefined || prepared === null ? false : answerOwn(session, unit, prepared.classification);
-}
-
-function answerOwn(session: Session, unit: Unit, classification: Classification): boolean {
-  const statement = classification.statements.length === 1 ? classification.statements[0] : undefined;
-  if (
-    statement === undefined ||
-    unit.entries.some((entry) => entry.prepared !== null && entry.prepared.classification !== classification)
-  )
-    return false;
-  const executes = unit.entries.some((entry) => entry.kind === 'execute');
-  const own = answerOwnSetting(session, statement, !executes);
-  if (own === null) return false;
-  for (const entry of unit.entries) {
-    if (entry.kind === 'parse') session.out.send(encode.PARSE_COMPLETE);
-    else if (entry.kind === 'bind') session.out.send(encode.BIND_COMPLETE);
-    else if (entry.kind === 'local') session.out.send(entry.bytes);
-    else if (entry.kind === 'close') session.out.send(encode.CLOSE_COMPLETE);
-    else if (entry.kind === 'describe') describeOwn(session, own, entry.prepared !== null);
-    else if (entry.kind === 'execute') executeOwn(session, own);
-    if (entry.kind === 'execute' && own.error !== undefined) break;
-  }
-  session.out.send(encode.readyForQuery(readyStatus(session.transaction)));
-  session.phase = 'idle';
-  session.unit = null;
-  return true;
-}
-
-function describeOwn(session: Session, own: OwnAnswer, statement: boolean): void {
-  if (statement) session.out.send(encode.parameterDescription([]));
-  session.out.send(own.column === undefined ? encode.NO_DATA : encode.rowDescription([{ name: own.column }]));
-}
-
-function executeOwn(session: Session, own: OwnAnswer): void {
-  if (own.error !== undefined) session.out.send(encode.errorResponse(own.error));
-  else {
-    if (own.column !== undefined) session.out.send(encode.dataRow([own.value ?? null]));
-    session.out.send(encode.commandComplete(own.tag));
-  }
 }
 
 /** As PostgreSQL treats a failed transaction: only what ends it goes through, and after an error all up to Sync is void. */

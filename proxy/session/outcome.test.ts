@@ -13,7 +13,16 @@ import { simpleUnit, Unit } from './unit.ts';
 
 function classified(...kinds: StatementInfo['kind'][]): Classification {
   const statements = kinds.map((kind) => ({ start: 0, end: 1, kind, chain: false }) as unknown as StatementInfo);
-  return { key: 'k', statements, target: 'leader', reason: 'write', pins: [], retryable: false, hint: null };
+  return {
+    key: 'k',
+    statements,
+    target: 'leader',
+    reason: 'write',
+    pins: [],
+    retryable: false,
+    hint: null,
+    consistency: null,
+  };
 }
 
 const simple = (...kinds: StatementInfo['kind'][]): Unit => simpleUnit(query('x'), classified(...kinds));

@@ -1,80 +1,127 @@
 import { ClientError } from '../../common/errors.ts';
-import type { ConsistencyLevel } from '../routing/choose-node.ts';
-import type { StatementInfo } from '../sql/types.ts';
+import { formatDuration, isOwnSetting, unknownSetting } from '../routing/own-settings.ts';
+import { readyStatus } from '../routing/transaction.ts';
+import type { Classification, StatementInfo } from '../sql/types.ts';
+import { noticeResponse } from '../wire/encode.ts';
+import { explainColumns, explainRoute } from './explain-route.ts';
 import type { Session } from './session.ts';
+import { reachToken, showToken } from './token.ts';
 
-/** What the proxy answers to SHOW or SET of one of its own settings. */
+/** A statement that the proxy answers from what it knows: SHOW, SET and RESET of its own settings, EXPLAIN (ROUTE). */
+export type OwnStatement = StatementInfo & { readonly kind: 'set' | 'show' | 'explain-route' };
+
+/** Rows of text with their columns, or only a tag. */
 export interface OwnAnswer {
   readonly tag: string;
-  /** SHOW: the column's name and its value. */
-  readonly column?: string;
-  readonly value?: string;
-  readonly error?: ClientError;
+  readonly rows: readonly (readonly string[])[];
 }
 
-const PREFIX = 'leasehold.';
-const LEVELS: readonly ConsistencyLevel[] = ['eventual', 'session', 'database', 'strong'];
+export const TOKEN = 'leasehold.token';
 
-export function isOwnSetting(name: string): boolean {
-  return name.startsWith(PREFIX);
+/** The text's statement, if it is one of the proxy's own and stands alone. EXPLAIN (ROUTE) explains all that follows it. */
+export function ownStatement(classification: Classification): OwnStatement | null {
+  const statement = classification.statements[0];
+  if (statement === undefined) return null;
+  if (statement.kind === 'explain-route') return statement;
+  return classification.statements.length === 1 && isOwn(statement) ? statement : null;
 }
 
-/** Null when the statement is about something else. `dryRun`: only described, not executed. */
-export function answerOwnSetting(session: Session, statement: StatementInfo, dryRun = false): OwnAnswer | null {
-  if ((statement.kind !== 'set' && statement.kind !== 'show') || !isOwnSetting(statement.name)) return null;
-  const { name } = statement;
-  if (statement.kind === 'show') {
-    const value = readOwn(session, name);
-    return value === null ? { tag: 'SHOW', error: unknown(name) } : { tag: 'SHOW', column: name, value };
+function isOwn(statement: StatementInfo): statement is OwnStatement {
+  return (statement.kind === 'set' || statement.kind === 'show') && isOwnSetting(statement.name);
+}
+
+/** Why a text with statements of the proxy's own among others cannot run; null: it has none, or none that are in the way. */
+export function refusalAmongOthers(session: Session, classification: Classification): ClientError | null {
+  for (const statement of classification.statements) {
+    if (statement.kind === 'explain-route') return alone('EXPLAIN (ROUTE)');
+    if (!isOwn(statement)) continue;
+    if (statement.kind === 'show') return alone(`SHOW ${statement.name}`);
+    if (statement.kind === 'set' && statement.name === TOKEN) return alone('SET leasehold.token');
+    if (statement.kind === 'set') session.settings.checkOwn(statement.name, statement.value);
   }
-  const tag = statement.value === null ? 'RESET' : 'SET';
-  if (dryRun) return { tag };
-  try {
-    setOwn(session, name, statement.value);
-    return { tag };
-  } catch (error) {
-    if (error instanceof ClientError) return { tag, error };
-    throw error;
-  }
+  return null;
 }
 
-/** Sets one of the proxy's own settings; null: back to the configuration's. Not undone by ROLLBACK. Throws ClientError 22023. */
-export function setOwn(
-  session: { level: ConsistencyLevel; readonly scoped: Session['scoped'] },
-  name: string,
-  value: string | null,
-): void {
-  if (name !== 'leasehold.consistency') throw unknown(name);
-  session.level = value === null ? session.scoped.consistency : parseLevel(value);
-}
-
-export function parseLevel(text: string): ConsistencyLevel {
-  const level = LEVELS.find((each) => each === text.toLowerCase());
-  if (level !== undefined) return level;
-  throw new ClientError({
-    sqlState: '22023',
-    message: `invalid value for parameter "leasehold.consistency": "${text}"`,
-    hint: `Available values: ${LEVELS.join(', ')}.`,
+function alone(what: string): ClientError {
+  return new ClientError({
+    sqlState: '0A000',
+    message: `${what} cannot stand among other statements`,
+    hint: 'The proxy answers it, the others are a server’s: send it by itself.',
   });
 }
 
-function readOwn(session: Session, name: string): string | null {
+/** The columns of its answer; null: it has none. */
+export function columnsOf(statement: OwnStatement): readonly string[] | null {
+  if (statement.kind === 'explain-route') return explainColumns();
+  if (statement.column !== undefined) return [statement.column];
+  return statement.kind === 'show' ? [statement.name] : null;
+}
+
+/** Carries it out. `text` is what the statement's offsets count in. Throws, or rejects with, ClientError. */
+export function answerOwn(session: Session, statement: OwnStatement, text: Buffer): OwnAnswer | Promise<OwnAnswer> {
+  if (statement.kind === 'explain-route') return explainRoute(session, text, statement);
+  const { name, column } = statement;
+  const one = (value: string): OwnAnswer => ({
+    tag: column === undefined ? 'SHOW' : 'SELECT 1',
+    rows: [[value]],
+  });
+  if (statement.kind === 'show') {
+    if (name === TOKEN) return waiting(session, (signal) => showToken(session, signal)).then(one);
+    return one(readOwn(session, name));
+  }
+  const { value, local } = statement;
+  const setAnswer = (): OwnAnswer =>
+    column === undefined ? { tag: value === null ? 'RESET' : 'SET', rows: [] } : one(value ?? readOwn(session, name));
+  if (name === TOKEN && value !== null) {
+    return waiting(session, (signal) => reachToken(session, value, signal)).then(setAnswer);
+  }
+  if (name !== TOKEN) ownSet(session, name, value, local); // RESET of a floor: it is never lowered
+  return setAnswer();
+}
+
+/** SET of one of the proxy's own but the token; undone by ROLLBACK as PostgreSQL's are. Throws ClientError. */
+export function ownSet(session: Session, name: string, value: string | null, local: boolean): void {
+  const { settings, transaction, out } = session;
+  if (transaction.kind === 'deferred') settings.beginTransaction();
+  settings.setOwn(name, value, local);
+  if (!local || transaction.kind !== 'idle') return;
+  const message = 'SET LOCAL can only be used in transaction blocks';
+  out.send(noticeResponse({ severity: 'WARNING', sqlState: '25P01', message }));
+}
+
+function readOwn(session: Session, name: string): string {
   switch (name) {
     case 'leasehold.consistency':
       return session.level;
+    case 'leasehold.max_staleness':
+      return formatDuration(session.maxStalenessMs);
+    case 'leasehold.causal_wait':
+      return formatDuration(session.causalWaitMs);
     case 'leasehold.node':
       return session.backend?.place.node ?? session.floor.lastNode ?? '';
     case 'leasehold.version':
       return session.context.version;
     default:
-      return null;
+      throw unknownSetting(name);
   }
 }
 
-function unknown(name: string): ClientError {
-  return new ClientError({
-    sqlState: '42704',
-    message: `unrecognized configuration parameter "${name}"`,
-    hint: 'The proxy knows leasehold.consistency, leasehold.node (SHOW) and leasehold.version (SHOW).',
-  });
+/** The session's input waits meanwhile; a cancel request, or the client's leaving, ends the waiting. */
+async function waiting<T>(session: Session, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const abort = new AbortController();
+  session.phase = 'placing';
+  session.waiting = abort;
+  session.waitingFor = 'leader';
+  session.waitingSinceMs = session.context.clock.nowMs();
+  try {
+    return await work(abort.signal);
+  } finally {
+    session.waiting = null;
+    session.waitingFor = null;
+  }
+}
+
+/** Whether the transaction's state lets it be answered: in a failed one nothing is. */
+export function inFailed(session: Session): boolean {
+  return readyStatus(session.transaction) === 'E';
 }

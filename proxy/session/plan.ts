@@ -1,3 +1,5 @@
+import type { ConsistencyLevel } from '../routing/choose-node.ts';
+import { isOwnSetting, strongerLevel } from '../routing/own-settings.ts';
 import type { Classification, PinReason, StatementInfo } from '../sql/types.ts';
 
 /** What the proxy has to know of a unit of work before and after it runs. */
@@ -23,6 +25,11 @@ export interface UnitPlan {
   readonly ddl: boolean;
   /** Nobody knows what is in it: it may end one transaction and begin another. */
   readonly unread: boolean;
+  /** The strongest consistency level that a comment asked for; `unhinted`: some statement has no such comment. */
+  readonly hinted: ConsistencyLevel | null;
+  readonly unhinted: boolean;
+  /** Some statement is the proxy's own to answer. */
+  readonly own: boolean;
 }
 
 /** Messages that name no statement (Sync alone, a Close). */
@@ -39,6 +46,9 @@ export const EMPTY_PLAN: UnitPlan = {
   deallocates: false,
   ddl: false,
   unread: false,
+  hinted: null,
+  unhinted: false,
+  own: false,
 };
 
 /** What could not be read: too long for the buffer, or a fast-path function call. */
@@ -81,6 +91,9 @@ export function mergePlans(a: UnitPlan, b: UnitPlan): UnitPlan {
     deallocates: a.deallocates || b.deallocates,
     ddl: a.ddl || b.ddl,
     unread: a.unread || b.unread,
+    hinted: a.hinted === null ? b.hinted : b.hinted === null ? a.hinted : strongerLevel(a.hinted, b.hinted),
+    unhinted: a.unhinted || b.unhinted,
+    own: a.own || b.own,
   };
 }
 
@@ -102,7 +115,15 @@ function makePlan(classification: Classification): UnitPlan {
     deallocates: has('deallocate', 'discard'),
     ddl: reason.startsWith('ddl') || (statements.length > 1 && has('utility')),
     unread: has('unparsed'),
+    hinted: classification.consistency,
+    unhinted: classification.consistency === null,
+    own: statements.some(isOwn),
   };
+}
+
+function isOwn(statement: StatementInfo): boolean {
+  if (statement.kind === 'explain-route') return true;
+  return (statement.kind === 'set' || statement.kind === 'show') && isOwnSetting(statement.name);
 }
 
 const WRITES_NOTHING: ReadonlySet<StatementInfo['kind']> = new Set([

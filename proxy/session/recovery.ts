@@ -77,11 +77,13 @@ function again(session: Session, unit: Unit): void {
   session.recovery = null;
   session.exchange.reset();
   session.out.discard();
-  if (session.opening !== null) {
+  if (session.opening === null) {
+    session.settings.endTransaction(false);
+  } else {
     session.transaction = session.opening;
     session.opening = null;
+    session.settings.restartTransaction();
   }
-  session.settings.endTransaction(false);
   startUnit(session, unit);
 }
 

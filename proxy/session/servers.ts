@@ -5,7 +5,8 @@ import type { LeaderPass } from '../cluster/types.ts';
 import type { Backend } from '../pool/backend.ts';
 import type { Pool } from '../pool/pool.ts';
 import { PoolFullError } from '../pool/pool-error.ts';
-import { chooseFollower, type FollowerChoice } from '../routing/choose-node.ts';
+import { chooseFollower, type FollowerChoice, type FollowerRequest } from '../routing/choose-node.ts';
+import { strongerLevel } from '../routing/own-settings.ts';
 import { FENCE_LIMIT_MS, LEADER_RETRY_MS } from './limits.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
@@ -130,17 +131,23 @@ function isEverywhere(error: unknown): error is ClientError {
 }
 
 export function choose(session: Session, unit: Unit, need: Need): FollowerChoice {
-  const { monitor, databaseFloors, pools } = session.context;
+  return chooseFollower(session.context.monitor.snapshot, followerRequest(session, unit, need));
+}
+
+export function followerRequest(session: Session, unit: Unit, need: Need): FollowerRequest {
+  const { databaseFloors, pools } = session.context;
   const any = need === 'any';
-  return chooseFollower(monitor.snapshot, {
-    level: any ? 'eventual' : session.level,
+  const { hinted, unhinted } = unit.plan;
+  const level = hinted === null || unhinted ? session.level : hinted;
+  return {
+    level: any ? 'eventual' : hinted === null || !unhinted ? level : strongerLevel(level, hinted),
     floor: session.floor,
     databaseFloorMs: databaseFloors.get(session.client.database) ?? -Infinity,
-    maxStalenessMs: any ? Infinity : session.scoped.maxStalenessMs,
+    maxStalenessMs: any ? Infinity : session.maxStalenessMs,
     inFlight: (node) => pools.busyOf(node),
     exclude: unit.tried,
     random: Math.random(),
-  });
+  };
 }
 
 export function followerPool(session: Session, node: string): Pool | null {

@@ -6,6 +6,7 @@ import type { LeaderPass } from '../cluster/types.ts';
 import type { Backend } from '../pool/backend.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { ConsistencyFloor, ConsistencyLevel } from '../routing/choose-node.ts';
+import type { OwnValues } from '../routing/own-settings.ts';
 import type { Recovery } from '../routing/retry.ts';
 import { SessionSettings } from '../routing/settings.ts';
 import type { SettingsImage } from '../routing/settings-image.ts';
@@ -54,7 +55,6 @@ export class SessionState {
     lastReadAtMs: -Infinity,
     lastNode: null,
   };
-  level: ConsistencyLevel;
   phase: Phase = 'idle';
   transaction: TransactionState = IDLE;
   /** The deferred state that the unit in flight made open, while it can still be run again elsewhere. */
@@ -99,15 +99,14 @@ export class SessionState {
     client: AcceptedClient,
     identity: { readonly processId: number; readonly secretKey: Buffer },
     startup: SettingsImage,
-    level: ConsistencyLevel,
+    own: OwnValues,
   ) {
     this.context = context;
     this.client = client;
     this.socket = client.socket;
     this.processId = identity.processId;
     this.secretKey = identity.secretKey;
-    this.level = level;
-    this.settings = new SessionSettings(startup);
+    this.settings = new SessionSettings(startup, own);
     this.home = new Home(this.scoped.poolMode === 'session');
     this.out = new ClientOutput(client.socket);
     this.scope = unitScope(context, client.database, (text) => this.classify(text));
@@ -123,6 +122,18 @@ export class SessionState {
     const { role } = this.backend?.place ?? {};
     const pooled = this.home.wanted && (this.home.parked !== null || role === 'leader');
     return pooled ? [...this.pins, 'session-pooling'] : [...this.pins];
+  }
+
+  get level(): ConsistencyLevel {
+    return this.settings.own.consistency ?? this.scoped.consistency;
+  }
+
+  get maxStalenessMs(): number {
+    return this.settings.own.maxStalenessMs ?? this.scoped.maxStalenessMs;
+  }
+
+  get causalWaitMs(): number {
+    return this.settings.own.causalWaitMs ?? this.scoped.causalWaitMs;
   }
 
   classify(text: Buffer): Classification {

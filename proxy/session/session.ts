@@ -1,7 +1,7 @@
 import type { ClientError } from '../../common/errors.ts';
 import type { AcceptedClient } from '../auth/types.ts';
 import type { Backend, BackendLoss, BackendUser } from '../pool/backend.ts';
-import type { ConsistencyLevel } from '../routing/choose-node.ts';
+import type { OwnValues } from '../routing/own-settings.ts';
 import type { SettingsImage } from '../routing/settings-image.ts';
 import { readyStatus } from '../routing/transaction.ts';
 import { errorResponse } from '../wire/encode.ts';
@@ -35,10 +35,10 @@ export class Session extends SessionState implements BackendUser, FrameSink, Exc
     client: AcceptedClient,
     identity: { readonly processId: number; readonly secretKey: Buffer },
     startup: SettingsImage,
-    level: ConsistencyLevel,
+    own: OwnValues,
     onClosed: (session: Session) => void,
   ) {
-    super(context, client, identity, startup, level);
+    super(context, client, identity, startup, own);
     this.#onClosed = onClosed;
     this.exchange = new Exchange(this);
     this.reader = new FrameReader(this, clientLimits(context.config.maxBufferBytes));

@@ -1,3 +1,4 @@
+import { isOwnSetting } from '../routing/own-settings.ts';
 import { IDENTITY_SETTINGS, NO_SETTINGS } from '../routing/settings-image.ts';
 import type { StatementInfo } from '../sql/types.ts';
 import { decodeCommandTag } from '../wire/decode.ts';
@@ -69,6 +70,8 @@ function noteSet(session: Session, statement: StatementInfo & { readonly kind: '
   const before = settings.image;
   settings.apply(statement);
   if (backend === null) return;
+  // Among other statements a server took it for a setting of its own: it is to forget it.
+  if (statement.kind === 'set' && isOwnSetting(statement.name)) backend.settings = null;
   const resets = statement.kind === 'reset-all' || statement.value === null;
   // RESET goes back to the server's default where the session means its start-up value; and who the session is
   // decides what else could be set. Then nobody knows exactly, and the backend is set anew before its next use.

@@ -16,6 +16,7 @@ function classification(text: string): Classification {
     pins: [],
     retryable: !write,
     hint: null,
+    consistency: null,
   };
 }
 

@@ -64,6 +64,9 @@ export class Unit {
   readonly tried = new Set<string>();
   /** Run on the leader whatever the plan says: a follower refused it. */
   leaderOnly = false;
+  /** All its messages are about this statement, which the proxy answers; earlier ones of the sequence were answered already. */
+  own: Classification | null = null;
+  ownPrepared: Prepared | null = null;
   /** A cancel may reach the server while it runs. */
   cancelSent = false;
 

@@ -27,7 +27,7 @@ export function waitForFollower(
       end();
       reject(signal.reason as Error);
     };
-    const timer = setTimeout(() => settle({ kind: 'leader' }), session.scoped.causalWaitMs);
+    const timer = setTimeout(() => settle({ kind: 'leader' }), session.causalWaitMs);
     const stop = monitor.subscribe(() => {
       const choice = choose();
       if (choice.kind === 'wait') monitor.wake();

@@ -1,3 +1,4 @@
+import type { Hint } from './hint.ts';
 import type { Reference } from './walk.ts';
 import type { PinReason, StatementInfo } from './types.ts';
 
@@ -19,7 +20,7 @@ export interface StatementAnalysis {
 export interface Analysis {
   readonly key: string;
   readonly statements: readonly StatementAnalysis[];
-  readonly hint: 'leader' | 'follower' | null;
+  readonly hint: Hint;
 }
 
 /** Offsets into the text that is being analysed; `start` and `end` are -1 where the entry stands for many texts. */

@@ -2,6 +2,7 @@ import type { Analysis, Span, StatementAnalysis } from './analysis.ts';
 import { NO_PINS, NO_REFERENCES } from './analysis.ts';
 import { ByteCache, hashBytes } from './cache.ts';
 import { decide } from './decide.ts';
+import { hintOf } from './hint.ts';
 import type { Normalised, Normaliser } from './normalised.ts';
 import { createNormaliser } from './normalise.ts';
 import { loadParser, type RawStatement, type SqlParser } from './parser.ts';
@@ -139,7 +140,7 @@ class CachingClassifier implements Classifier {
 
   #analyse(text: Buffer, scan: Normalised): Analysis {
     const key = this.#keyOf(scan);
-    if (scan.length === 0) return { key, statements: [], hint: hintOf(scan) };
+    if (scan.length === 0) return { key, statements: [], hint: hintOf(scan.hint) };
     if (text.length > MAX_PARSE_BYTES || isComplex(scan)) return this.#unparsed(scan, 'unseen');
     const sql = text.toString('utf8');
     const parsed = this.#parser.parse(sql);
@@ -147,7 +148,7 @@ class CachingClassifier implements Classifier {
     // The parser counts bytes of valid UTF-8; in a shared entry offsets would be another text's.
     const located = scan.exact && !sql.includes('\ufffd');
     const statements = parsed.statements.map((raw) => analyseStatement(raw.stmt, spanOf(text, raw, located)));
-    return { key, statements, hint: hintOf(scan) };
+    return { key, statements, hint: hintOf(scan.hint) };
   }
 
   /**
@@ -165,7 +166,7 @@ class CachingClassifier implements Classifier {
       pins: doubt === 'refused' || plain ? NO_PINS : ['session-state'],
       retryable: false,
     };
-    return { key: this.#keyOf(scan), statements: [statement], hint: hintOf(scan) };
+    return { key: this.#keyOf(scan), statements: [statement], hint: hintOf(scan.hint) };
   }
 
   #keyOf(scan: Normalised): string {
@@ -186,10 +187,6 @@ function doubtOf(text: Buffer, scan: Normalised, options: ClassifyOptions): 'ref
 
 function isComplex(scan: Normalised): boolean {
   return scan.depth > MAX_DEPTH || scan.operators > MAX_OPERATORS || scan.words > MAX_WORDS;
-}
-
-function hintOf(scan: Normalised): Analysis['hint'] {
-  return scan.hint === 0 ? null : scan.hint === 1 ? 'leader' : 'follower';
 }
 
 function spanOf(text: Buffer, raw: RawStatement, located: boolean): Span {

@@ -22,7 +22,8 @@ export function decide(
     reason,
     pins: [...pins],
     retryable: !learnedWrite && verdicts.every((verdict) => verdict.retryable),
-    hint: analysis.hint,
+    hint: analysis.hint.role,
+    consistency: analysis.hint.consistency,
   };
 }
 
@@ -44,11 +45,11 @@ function decideOne(
   const { info, target, reason, retryable } = statement;
   if (statement.info.kind === 'declare-cursor' || target === 'follower') {
     // A follower hint vouches for functions that the catalog calls volatile; what is known to write never comes here.
-    const volatile = analysis.hint === 'follower' ? null : volatileReference(statement.references, catalog);
+    const volatile = analysis.hint.role === 'follower' ? null : volatileReference(statement.references, catalog);
     if (volatile !== null) return { info: asWrite(info), target: 'leader', reason: volatile, retryable: false };
     if (target === 'follower' && statement.node !== null && options.systemCatalogs === 'leader') {
       // Still a read: it is only that the leader is meant.
-      if (analysis.hint !== 'follower') return { info, target: 'leader', reason: statement.node, retryable };
+      if (analysis.hint.role !== 'follower') return { info, target: 'leader', reason: statement.node, retryable };
     }
   }
   return { info, target, reason, retryable };
@@ -66,7 +67,7 @@ function combine(analysis: Analysis, verdicts: readonly Verdict[]): Pick<Classif
   const first = verdicts[0];
   if (first === undefined) return { target: 'follower', reason: 'empty' };
   if (verdicts.length === 1 && first.target === 'proxy') return first;
-  const hinted = analysis.hint === 'leader';
+  const hinted = analysis.hint.role === 'leader';
   if (verdicts.length === 1) return hinted && first.target === 'follower' ? HINTED : first;
   const other = verdicts.find((verdict) => verdict.target !== 'follower' || !READ_KINDS.has(verdict.info.kind));
   if (other !== undefined) return { target: 'leader', reason: other.reason };

@@ -61,6 +61,12 @@ test('hints count before the first token only', () => {
   assert.equal(run('-- x\n/*LEASEHOLD:follower*/SELECT 1').hint, 2);
   assert.equal(run('SELECT 1 /* leasehold: leader */').hint, 0);
   assert.equal(run('/* leasehold: nobody */ SELECT 1').hint, 0);
+  assert.equal(run('/* leasehold: consistency=eventual */ SELECT 1').hint, 3);
+});
+
+test('a literal that names a setting of the proxy’s own makes the text its own key, others do not', () => {
+  assert.equal(run("SELECT current_setting('Leasehold.node')").exact, true);
+  assert.equal(run("SELECT current_setting('app.tenant'), 'lease', 'leasehold'").exact, false);
 });
 
 test('other literals do not change the key', () => {

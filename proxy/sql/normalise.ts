@@ -27,10 +27,18 @@ import {
   WORD,
   ZERO,
 } from './bytes.ts';
-import type { Normalised, Normaliser } from './normalised.ts';
-import { skipBlockComment, skipDollarString, skipLineComment, skipNumber, skipQuotedName, skipString } from './skip.ts';
+import { MAX_HINT_BYTES, parseHint } from './hint.ts';
+import { emptyResult, type Normalised, type Normaliser } from './normalised.ts';
+import {
+  isOwnName,
+  skipBlockComment,
+  skipDollarString,
+  skipLineComment,
+  skipNumber,
+  skipQuotedName,
+  skipString,
+} from './skip.ts';
 
-const HINT = /^leasehold:\s*(leader|follower)$/i;
 // What the previous token was, where it matters.
 const NONE = 0;
 const STRING = 1;
@@ -46,16 +54,7 @@ export function createNormaliser(maxBytes: number): Normaliser {
 class Scanner {
   readonly out: Buffer;
   readonly #maxBytes: number;
-  readonly #result: Normalised = {
-    length: 0,
-    exact: false,
-    broken: false,
-    sessionState: false,
-    hint: 0,
-    depth: 0,
-    operators: 0,
-    words: 0,
-  };
+  readonly #result: Normalised = emptyResult();
   #text: Buffer = Buffer.alloc(0);
   #end = 0;
   #length = 0;
@@ -200,12 +199,12 @@ class Scanner {
 
   /** `at` is the opening quote. A string right after a string may be its continuation, which keeps the first one's rules. */
   #string(at: number, escapes: boolean): number {
-    return this.#literal(skipString(this.#text, at, this.#end, escapes));
+    return this.#literal(at + 1, skipString(this.#text, at, this.#end, escapes));
   }
 
-  #literal(close: number): number {
+  #literal(from: number, close: number): number {
     if (close < 0) return this.#stop();
-    if (this.#previous === STRING) this.#result.exact = true;
+    if (this.#previous === STRING || isOwnName(this.#text, from)) this.#result.exact = true;
     this.out[this.#length++] = A_QUOTE;
     this.#previous = STRING;
     this.#atStart = false;
@@ -238,7 +237,7 @@ class Scanner {
       this.#previous = ELSE;
       return at;
     }
-    return this.#literal(skipDollarString(text, start, end));
+    return this.#literal(start, skipDollarString(text, start, end));
   }
 
   #punctuation(at: number, byte: number): number {
@@ -282,10 +281,8 @@ class Scanner {
   #comment(at: number, close: number): number {
     if (close < 0) return this.#stop();
     const block = this.#text[at] === A_SLASH;
-    if (block && this.#length === 0 && this.#result.hint === 0 && close - at < 64) {
-      const body = this.#text.toString('latin1', at + 2, close - 2).trim();
-      const role = HINT.exec(body)?.[1]?.toLowerCase();
-      if (role !== undefined) this.#result.hint = role === 'leader' ? 1 : 2;
+    if (block && this.#length === 0 && this.#result.hint === 0 && close - at < MAX_HINT_BYTES) {
+      this.#result.hint = parseHint(this.#text.toString('latin1', at + 2, close - 2));
     }
     this.#space();
     return close;

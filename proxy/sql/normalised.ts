@@ -12,8 +12,8 @@ export interface Normalised {
   broken: boolean;
   /** Some statement may leave something behind in the session. Only meaningful for texts that are not parsed. */
   sessionState: boolean;
-  /** Of the leading comments: 0 none, 1 leader, 2 follower. */
-  hint: 0 | 1 | 2;
+  /** Of the leading comments, see `hint.ts`; 0: none. */
+  hint: number;
   /** How deep parentheses and brackets nest, and how many operator characters and names there are: bounds for the parser. */
   depth: number;
   operators: number;
@@ -27,4 +27,9 @@ export interface Normaliser {
    * `backslashEscapes`: standard_conforming_strings is off, and '…' is read as E'…' is.
    */
   run(text: Buffer, backslashEscapes: boolean): Normalised;
+}
+
+export function emptyResult(): Normalised {
+  const flags = { exact: false, broken: false, sessionState: false };
+  return { length: 0, ...flags, hint: 0, depth: 0, operators: 0, words: 0 };
 }

@@ -2,6 +2,7 @@ import { NO_PINS, NO_REFERENCES, type Span, type StatementAnalysis } from './ana
 import { isNodeSetting, isTemporarySchema } from './functions.ts';
 import type { Tree } from './parser.ts';
 import type { Isolation, PinReason, StatementDetail } from './types.ts';
+import { OWN_PREFIX } from '../routing/own-settings.ts';
 import { constantText, isTree, nameOf, textIn } from './walk.ts';
 
 /** SET, RESET, SHOW, SET TRANSACTION, and the SELECT set_config(…) that is a SET. */
@@ -47,7 +48,7 @@ function setValue(name: string, value: string | null, local: boolean, span: Span
 }
 
 function placeOf(name: string, value: string): Place {
-  if (name.startsWith('leasehold.')) return PROXY;
+  if (name.startsWith(OWN_PREFIX)) return PROXY;
   if (name === 'search_path' && value.split(',').some((part) => isTemporarySchema(part.trim().toLowerCase()))) {
     return TEMPORARY;
   }
@@ -118,9 +119,34 @@ function setTransactionMode(name: string, value: string, span: Span): StatementA
 /** VariableShowStmt. */
 export function analyseShow(node: Tree, span: Span): StatementAnalysis {
   const name = textIn(node, 'name').toLowerCase();
-  if (name.startsWith('leasehold.')) return item(span, { kind: 'show', name }, PROXY);
+  if (name.startsWith(OWN_PREFIX)) return item(span, { kind: 'show', name }, PROXY);
   const shown = item(span, { kind: 'show', name }, ANYWHERE, true);
   return isNodeSetting(name) ? { ...shown, node: `system-setting:${name}` } : shown;
+}
+
+/**
+ * `SELECT current_setting('leasehold.…')` or `SELECT set_config('leasehold.…', 'value', …)` and nothing else: what SHOW and SET would
+ * say. Null: it is something else, or its own text is not known.
+ */
+export function analyseOwnSelect(select: Tree, span: Span): StatementAnalysis | null {
+  const call = span.start < 0 ? null : onlyCall(select);
+  const args = call?.['args'];
+  if (call === null || !Array.isArray(args)) return null;
+  const { schema, name: called } = nameOf(call['funcname']);
+  const name = constantText(args[0])?.toLowerCase() ?? '';
+  if ((schema !== null && schema !== 'pg_catalog') || !name.startsWith(OWN_PREFIX)) return null;
+  const column = columnName(select) ?? called;
+  if (called === 'current_setting') return item(span, { kind: 'show', name, column }, PROXY);
+  const value = constantText(args[1]);
+  const local = constantText(args[2]);
+  if (called !== 'set_config' || (value === null && !isNull(args[1])) || local === null) return null;
+  return item(span, { kind: 'set', name, value, local: isOn(local), sql: '', column }, PROXY);
+}
+
+function columnName(select: Tree): string | null {
+  const columns = select['targetList'];
+  const column: unknown = Array.isArray(columns) && isTree(columns[0]) ? columns[0]['ResTarget'] : null;
+  return isTree(column) && typeof column['name'] === 'string' ? column['name'] : null;
 }
 
 /** `SELECT set_config('name', 'value', false)` and nothing else; null: it is not just that. */
@@ -141,7 +167,10 @@ export function analyseSetConfig(select: Tree, span: Span): StatementAnalysis | 
 
 function onlyCall(select: Tree): Tree | null {
   const columns = select['targetList'];
-  const others = ['fromClause', 'whereClause', 'limitCount', 'limitOffset', 'withClause', 'groupClause', 'larg'];
+  const others =
+    'fromClause whereClause limitCount limitOffset withClause groupClause havingClause sortClause distinctClause windowClause intoClause lockingClause valuesLists larg'.split(
+      ' ',
+    );
   if (!Array.isArray(columns) || columns.length !== 1 || others.some((key) => key in select)) return null;
   const column: unknown = isTree(columns[0]) ? columns[0]['ResTarget'] : null;
   const value = isTree(column) ? column['val'] : null;

@@ -98,3 +98,11 @@ export function skipNumber(text: Buffer, start: number, end: number): NumberToke
   NUMBER.doubtful = doubtful;
   return NUMBER;
 }
+
+const OWN = Buffer.from('leasehold.');
+
+/** Whether a literal that begins there names a setting of the proxy's own: such a text is nobody else's. */
+export function isOwnName(text: Buffer, at: number): boolean {
+  if (((text[at] ?? 0) | 0x20) !== OWN[0] || at + OWN.length > text.length) return false;
+  return text.toString('latin1', at, at + OWN.length).toLowerCase() === 'leasehold.';
+}

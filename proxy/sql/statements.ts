@@ -1,9 +1,15 @@
 import { NO_PINS, NO_REFERENCES, type Span, type StatementAnalysis } from './analysis.ts';
 import { explainBody, prepareBody } from './body.ts';
 import type { Tree } from './parser.ts';
-import { analyseSet, analyseSetConfig, analyseShow, transactionModes } from './settings-statements.ts';
+import {
+  analyseOwnSelect,
+  analyseSet,
+  analyseSetConfig,
+  analyseShow,
+  transactionModes,
+} from './settings-statements.ts';
 import type { PinReason, StatementDetail } from './types.ts';
-import { factsOf, isTemporaryRelation, isTree, nameOf, textIn } from './walk.ts';
+import { factsOf, isTemporaryRelation, isTree, nameOf, stringOf, textIn } from './walk.ts';
 import { isTemporarySchema } from './functions.ts';
 
 /**
@@ -16,7 +22,7 @@ export function analyseStatement(stmt: Tree, span: Span): StatementAnalysis {
   if (!isTree(node)) return leader(span, { kind: 'utility' }, 'utility');
   switch (type) {
     case 'SelectStmt':
-      return analyseSetConfig(node, span) ?? analyseQuery(stmt, span);
+      return analyseOwnSelect(node, span) ?? analyseSetConfig(node, span) ?? analyseQuery(stmt, span);
     case 'InsertStmt':
     case 'UpdateStmt':
     case 'DeleteStmt':
@@ -83,9 +89,7 @@ function analyseTransaction(node: Tree, span: Span): StatementAnalysis {
 
 function analyseExplain(node: Tree, span: Span): StatementAnalysis {
   if (hasOption(node['options'], 'route')) {
-    const bodyStart = explainBody(span.text, span.start, span.end);
-    const detail: StatementDetail = { kind: 'explain-route', bodyStart, bodyEnd: span.end };
-    return { ...leader(span, detail, 'explain-route'), target: 'proxy' };
+    return { ...leader(span, explainRoute(node, span), 'explain-route'), target: 'proxy' };
   }
   // As the inner statement would route: EXPLAIN ANALYZE runs it.
   const inner = innerOf(node, span);
@@ -94,6 +98,18 @@ function analyseExplain(node: Tree, span: Span): StatementAnalysis {
   const pins = hasOption(node['options'], 'analyze') ? inner.pins : NO_PINS;
   if (inner.target === 'follower') return { ...inner, info: { start: span.start, end: span.end, kind }, pins };
   return { ...leader(span, { kind }, inner.reason), pins };
+}
+
+function explainRoute(node: Tree, span: Span): StatementDetail {
+  let format = 'text';
+  let other: string | null = null;
+  for (const option of Array.isArray(node['options']) ? node['options'] : []) {
+    const element = isTree(option) && isTree(option['DefElem']) ? option['DefElem'] : {};
+    const name = textIn(element, 'defname');
+    if (name === 'format') format = (stringOf(element['arg']) ?? '').toLowerCase();
+    else if (name !== 'route') other ??= name;
+  }
+  return { kind: 'explain-route', bodyStart: explainBody(span.text, span.start, span.end), format, other };
 }
 
 function analyseCopy(node: Tree, span: Span): StatementAnalysis {

@@ -1,3 +1,5 @@
+import type { ConsistencyLevel } from '../routing/choose-node.ts';
+
 /**
  * What the proxy needs to know of a statement, computed once per normalised text and cached. Plain data: no
  * literal of the client's text is in it except where the proxy itself acts on it (SET values, statement names),
@@ -21,6 +23,8 @@ export interface Classification {
   readonly retryable: boolean;
   /** What a leading comment asked for; already taken into account in `target`. */
   readonly hint: 'leader' | 'follower' | null;
+  /** The level that a leading comment asked for, instead of the session's. */
+  readonly consistency: ConsistencyLevel | null;
 }
 
 export type PinReason =
@@ -70,9 +74,12 @@ export type StatementDetail =
       readonly value: string | null;
       readonly local: boolean;
       readonly sql: string;
+      /** It was a SELECT of set_config: the name of its only column. */
+      readonly column?: string;
     }
   | { readonly kind: 'reset-all' }
-  | { readonly kind: 'show'; readonly name: string }
+  /** `column`: it was a SELECT of current_setting, of one of the proxy's own. */
+  | { readonly kind: 'show'; readonly name: string; readonly column?: string }
   | { readonly kind: 'prepare'; readonly name: string; readonly bodyStart: number; readonly bodyEnd: number }
   | { readonly kind: 'execute'; readonly name: string }
   | { readonly kind: 'deallocate'; readonly name: string | null }
@@ -85,8 +92,16 @@ export type StatementDetail =
   | { readonly kind: 'close-cursor' }
   | { readonly kind: 'copy-from' }
   | { readonly kind: 'copy-to' }
-  /** `EXPLAIN (ROUTE) …`: the proxy answers; the text of the inner statement is start…end of the body. */
-  | { readonly kind: 'explain-route'; readonly bodyStart: number; readonly bodyEnd: number }
+  /**
+   * `EXPLAIN (ROUTE[, FORMAT …]) …`: the proxy answers. The text that is explained begins at `bodyStart`, -1 if that cannot be told. `format` in
+   * lower case; `other`: an option that it does not have.
+   */
+  | {
+      readonly kind: 'explain-route';
+      readonly bodyStart: number;
+      readonly format: string;
+      readonly other: string | null;
+    }
   | { readonly kind: 'unparsed' };
 
 export type Isolation = 'read uncommitted' | 'read committed' | 'repeatable read' | 'serializable';

@@ -180,8 +180,10 @@ describe('sessions on real servers', () => {
     const read = await explain('SELECT * FROM t');
     assert.match(read[0] ?? '', /^Route: follower node[23]$/);
     assert.equal(read[1], 'Class: read');
-    assert.match(read[2] ?? '', /^Consistency: session, last commit never, last read /);
-    assert.match(read[3] ?? '', /^Follower node[23]: fresh as of \d+ ms ago, \d+ in flight$/);
+    assert.equal(read[2], 'Reason: it only reads, and calls nothing that may write');
+    assert.equal(read[3], 'Consistency: session, max staleness 30000 ms, causal wait 50 ms');
+    assert.match(read[4] ?? '', /^Floor: last commit never, last read /);
+    assert.match(read[5] ?? '', /^Follower node[23]: eligible; fresh as of \d+ ms ago, \d+ in flight$/);
     const write = await explain("INSERT INTO t VALUES (70); -- 'x'");
     assert.equal(write[0], 'Route: leader node1 (term 1)');
     assert.equal((await client.query('SELECT count(*)::int AS n FROM t WHERE i = 70')).rows[0].n, 0);

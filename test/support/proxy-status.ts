@@ -32,6 +32,7 @@ export function exampleStatus(changes: Partial<ProxyStatus> = {}): ProxyStatus {
       leader: 'node1',
       takenAtMs: 100_000,
       leaderHeardAtMs: 100_000,
+      marks: [],
       nodes: new Map([
         ['node1', freshness('node1', 5001, { role: 'leader', freshAsOfMs: Infinity, lagBytes: 0n })],
         [
