@@ -69,12 +69,17 @@ function proxyRelations(proxy: ProxyConfig): RelationFault[] {
       missing: true,
     });
   }
-  if (proxy.serverTls.mode === 'verify-full' && proxy.serverTls.caFile === undefined) {
+  const { mode, caFile, certFile, keyFile } = proxy.serverTls;
+  if ((mode === 'verify-full' || mode === 'verify-ca') && caFile === undefined) {
     faults.push({
       path: 'proxy.serverTls.caFile',
-      message: 'is required when proxy.serverTls.mode is verify-full',
+      message: `is required when proxy.serverTls.mode is ${mode}: a file, or system`,
       missing: true,
     });
+  }
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    const absent = certFile === undefined ? 'certFile' : 'keyFile';
+    faults.push({ path: `proxy.serverTls.${absent}`, message: 'is required with the other one', missing: true });
   }
   if (proxy.routing.causalWaitMs > proxy.hold.deadlineMs) {
     faults.push({ path: 'proxy.routing.causalWaitMs', message: 'must not exceed proxy.hold.deadlineMs' });

@@ -11,6 +11,7 @@ const listenPort = z.number().int().min(0).max(65535);
 const name = z.string().regex(NAME_PATTERN, 'lower-case letters, digits and -, at most 40, starting with a letter');
 const hostPort = z.strictObject({ host: z.string().min(1), port });
 const secret = z.string().min(1);
+const tlsVersion = z.enum(['TLSv1.2', 'TLSv1.3']);
 
 export const clusterConfig = z.strictObject({
   name: name.default('main'),
@@ -159,11 +160,34 @@ export const proxyConfig = z.strictObject({
     .int()
     .min(65536)
     .default(16 * 1024 * 1024),
-  tls: z.strictObject({ certFile: z.string(), keyFile: z.string(), required: z.boolean().default(false) }).optional(),
+  /** TLS to the clients. */
+  tls: z
+    .strictObject({
+      certFile: z.string(),
+      keyFile: z.string(),
+      required: z.boolean().default(false),
+      /** Authorities of client certificates; clients are asked for one when it is given. */
+      clientCaFile: z.string().optional(),
+      crlFile: z.string().optional(),
+      minVersion: tlsVersion.default('TLSv1.2'),
+    })
+    .optional(),
   /** TLS to the servers. */
   serverTls: z
-    .strictObject({ mode: z.enum(['disable', 'require', 'verify-full']), caFile: z.string().optional() })
-    .prefault({ mode: 'disable' }),
+    .strictObject({
+      /** As libpq's sslmode. */
+      mode: z.enum(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']).default('disable'),
+      /** Authorities of the servers' certificates, or `system` for those that this machine trusts. */
+      caFile: z.string().optional(),
+      crlFile: z.string().optional(),
+      /** What the proxy shows servers that ask for a certificate. */
+      certFile: z.string().optional(),
+      keyFile: z.string().optional(),
+      minVersion: tlsVersion.default('TLSv1.2'),
+      /** As libpq's channel_binding. */
+      channelBinding: z.enum(['disable', 'prefer', 'require']).default('prefer'),
+    })
+    .prefault({}),
   /** Who may use the console and is not only an application: role names. */
   consoleUsers: z.array(z.string()).default(['postgres']),
   /** Who may look (SHOW) and change nothing there. */

@@ -10,7 +10,11 @@ import { serveConsole } from './console.ts';
 
 const salt = Buffer.from('0123456789abcdef');
 const keys = await keysOfPassword('secret', salt, 1);
-const verifiers = { lookup: async () => ({ iterations: 1, salt, ...keys }), close: async () => {} };
+const verifiers = {
+  lookup: async () => ({ iterations: 1, salt, ...keys }),
+  role: async () => null,
+  close: async () => {},
+};
 
 describe('the console', () => {
   let server: Server;

@@ -6,6 +6,7 @@ import { Client } from 'pg';
 import { ClientError } from '../../common/errors.ts';
 import * as decode from '../wire/decode.ts';
 import * as encode from '../wire/encode.ts';
+import * as encodeAuth from '../wire/encode-auth.ts';
 import { acceptClient } from './accept.ts';
 import { keysOfPassword } from './scram.ts';
 import type { AcceptOutcome, VerifierSource } from './types.ts';
@@ -17,6 +18,7 @@ const verifiers: VerifierSource = {
     if (user === 'lost') throw new ClientError({ sqlState: '57P03', severity: 'FATAL', message: 'nobody to ask' });
     return user === 'app' ? { iterations: 4096, salt, ...keys } : null;
   },
+  role: async () => null,
   close: async () => {},
 };
 
@@ -76,10 +78,13 @@ describe('accepting a client', () => {
     const socket = connect(port, '127.0.0.1');
     socket.write(encode.startupMessage([['user', 'app']]));
     await once(socket, 'data');
-    socket.write(encode.saslInitialResponse('SCRAM-SHA-256', scram.first()));
+    socket.write(encodeAuth.saslInitialResponse('SCRAM-SHA-256', scram.first()));
     const [first] = (await once(socket, 'data')) as [Buffer];
     socket.write(
-      Buffer.concat([encode.saslResponse(await scram.respond(first.toString('utf8', 9))), encode.query('select 1')]),
+      Buffer.concat([
+        encodeAuth.saslResponse(await scram.respond(first.toString('utf8', 9))),
+        encode.query('select 1'),
+      ]),
     );
     const accepted = await outcome;
     assert.ok(accepted.kind === 'client');
@@ -170,7 +175,7 @@ describe('accepting a client', () => {
     socket.write(encode.startupMessage([['user', 'app']]));
     socket.write(encode.query('select 1'));
     const answer = await readAll(socket);
-    const sasl = encode.authenticationSasl(['SCRAM-SHA-256']);
+    const sasl = encodeAuth.authenticationSasl(['SCRAM-SHA-256']);
     assert.deepEqual(answer.subarray(0, sasl.length), sasl);
     assert.equal(errorOf(answer.subarray(sasl.length)).sqlState, '08P01');
   });

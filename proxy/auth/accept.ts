@@ -1,18 +1,25 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { type SecureContext, TLSSocket } from 'node:tls';
 import { ClientError } from '../../common/errors.ts';
 import * as decode from '../wire/decode.ts';
 import * as encode from '../wire/encode.ts';
-import { closeWith, ConnectionClosed, HandshakeReader, ignoreErrors, socketEvent, timeLimit } from './handshake.ts';
-import { createScramServer, MECHANISM, mockVerifier, ScramError } from './scram.ts';
-import type { AcceptedClient, AcceptOutcome, ScramKeys, VerifierSource } from './types.ts';
+import * as encodeAuth from '../wire/encode-auth.ts';
+import { authenticateClient } from './client-auth.ts';
+import { type ClientTls, Connection } from './connection.ts';
+import { closeWith, ConnectionClosed, type HandshakeReader, ignoreErrors, timeLimit } from './handshake.ts';
+import { hasHostName, plainAddress } from './host-names.ts';
+import { type AuthPolicy, DEFAULT_POLICY } from './policy.ts';
+import type { AcceptedClient, AcceptOutcome, VerifierSource } from './types.ts';
 
 export interface AcceptOptions {
   readonly verifiers: VerifierSource;
   /** Null: SSLRequest is answered with 'N'. */
-  readonly tls: SecureContext | null;
+  readonly tls: ClientTls | null;
   readonly tlsRequired: boolean;
+  /** Over a Unix socket, where there is no TLS. */
+  readonly local?: boolean;
+  /** By default everybody logs in by SCRAM. */
+  readonly policy?: AuthPolicy;
   /** For the whole of start-up and authentication. */
   readonly timeoutMs?: number;
   /** Aborted when the proxy stops: the connection is closed. */
@@ -23,6 +30,8 @@ export interface AcceptOptions {
 
 /** Of protocol 3. */
 const NEWEST_MINOR = 2;
+/** The first byte of a TLS handshake; as the length of a start-up packet it would be hundreds of megabytes. */
+const TLS_HANDSHAKE = 0x16;
 const DEFAULT_TIMEOUT_MS = 15_000;
 const processSecret = randomBytes(32);
 
@@ -36,9 +45,9 @@ export async function acceptClient(socket: Socket, options: AcceptOptions): Prom
   socket.setNoDelay(true);
   socket.setKeepAlive(true, 30_000);
   using limit = timeLimit(options.signal, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, () => new AuthenticationTimeout());
-  const connection: Connection = { socket, reader: new HandshakeReader(socket, limit.signal), encrypted: false };
+  const connection = new Connection(socket, limit.signal);
   try {
-    const packet = await readStartup(connection, options, limit.signal);
+    const packet = await readStartup(connection, options);
     if (packet.kind === 'cancel') {
       const { processId, secretKey } = packet;
       ignoreErrors(connection.socket);
@@ -50,13 +59,6 @@ export async function acceptClient(socket: Socket, options: AcceptOptions): Prom
   } catch (error) {
     return refuse(connection, error);
   }
-}
-
-/** What carries the client now: the TCP socket, then the TLS one over it. */
-interface Connection {
-  socket: Socket | TLSSocket;
-  reader: HandshakeReader;
-  encrypted: boolean;
 }
 
 class AuthenticationTimeout extends Error {
@@ -71,32 +73,37 @@ class NotPostgres extends Error {}
 type Startup = Extract<decode.StartupPacket, { kind: 'startup' }>;
 type Cancel = Extract<decode.StartupPacket, { kind: 'cancel' }>;
 
-async function readStartup(
-  connection: Connection,
-  options: AcceptOptions,
-  signal: AbortSignal,
-): Promise<Startup | Cancel> {
-  let tlsAnswered = false;
+async function readStartup(connection: Connection, options: AcceptOptions): Promise<Startup | Cancel> {
+  const tls = options.local === true ? null : options.tls;
+  const direct = (await connection.reader.peek(1))[0] === TLS_HANDSHAKE;
+  if (direct) await startDirectTls(connection, tls);
+  let tlsAnswered = direct;
   let gssAnswered = false;
   for (;;) {
     const packet = await readPacket(connection.reader);
     if (packet.kind === 'ssl' && !tlsAnswered) {
       tlsAnswered = true;
-      if (options.tls === null) connection.socket.write('N');
-      else await startTls(connection, options.tls, signal);
-    } else if (packet.kind === 'gssenc' && !gssAnswered && !connection.encrypted) {
+      if (tls === null) connection.socket.write('N');
+      else await connection.answerSslRequest(tls);
+    } else if (packet.kind === 'gssenc' && !gssAnswered && connection.tls === null) {
       gssAnswered = true;
       connection.socket.write('N');
     } else if (packet.kind === 'unsupported') {
-      throw fatal(
-        '0A000',
-        `unsupported frontend protocol ${packet.major}.${packet.minor}: server supports 3.0 to 3.${NEWEST_MINOR}`,
-      );
+      const asked = `${packet.major}.${packet.minor}`;
+      throw fatal('0A000', `unsupported frontend protocol ${asked}: server supports 3.0 to 3.${NEWEST_MINOR}`);
     } else if (packet.kind === 'startup' || packet.kind === 'cancel') {
       return packet;
     } else {
       throw new NotPostgres('repeated encryption request');
     }
+  }
+}
+
+/** TLS without SSLRequest: the client must say by ALPN that it means PostgreSQL, lest another protocol be smuggled in (ALPACA). */
+async function startDirectTls(connection: Connection, tls: ClientTls | null): Promise<void> {
+  if (tls === null) throw new NotPostgres('TLS without SSLRequest, but no TLS is offered');
+  if ((await connection.startTls(tls)) !== 'postgresql') {
+    throw new NotPostgres('received direct SSL connection request without ALPN protocol negotiation extension');
   }
 }
 
@@ -111,33 +118,13 @@ async function readPacket(reader: HandshakeReader): Promise<decode.StartupPacket
   return decode.decodeStartupPacket(await reader.bytes(length));
 }
 
-async function startTls(connection: Connection, secureContext: SecureContext, signal: AbortSignal): Promise<void> {
-  const plain = connection.socket;
-  // Bytes sent before our answer would be read as if they had come through TLS (CVE-2021-23214).
-  if (connection.reader.buffered > 0) {
-    throw new ClientError({
-      sqlState: '08P01',
-      severity: 'FATAL',
-      message: 'received unencrypted data after SSL request',
-      detail: 'This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.',
-    });
-  }
-  connection.reader.release();
-  plain.write('S');
-  const secure = new TLSSocket(plain, { isServer: true, secureContext });
-  connection.socket = secure;
-  connection.reader = new HandshakeReader(secure, signal);
-  await socketEvent(secure, 'secure', signal);
-  connection.encrypted = true;
-}
-
 async function authenticate(
   connection: Connection,
   packet: Startup,
   options: AcceptOptions,
   signal: AbortSignal,
 ): Promise<AcceptedClient> {
-  if (options.tlsRequired && !connection.encrypted) {
+  if (options.tlsRequired && connection.tls === null && options.local !== true) {
     throw fatal(
       '28000',
       'connections without TLS are refused by this proxy',
@@ -151,7 +138,23 @@ async function authenticate(
   const database = identifier(parameters.get('database') || user);
   const replication = replicationMode(parameters.get('replication'));
   for (const name of ['user', 'database', 'replication']) parameters.delete(name);
-  const credentials = await runScram(connection, user, options, signal);
+  const address = plainAddress(connection.socket.remoteAddress);
+  const facts = {
+    local: options.local === true,
+    address,
+    encrypted: connection.tls !== null,
+    user,
+    database,
+    replication,
+  };
+  const credentials = await authenticateClient(connection, facts, {
+    policy: options.policy ?? DEFAULT_POLICY,
+    verifiers: options.verifiers,
+    mockSecret: options.mockSecret ?? processSecret,
+    hasHostName: (name) => hasHostName(address, name),
+    signal,
+  });
+  connection.socket.write(encodeAuth.AUTHENTICATION_OK);
   return {
     kind: 'client',
     socket: connection.socket,
@@ -175,55 +178,6 @@ function negotiate(socket: Socket, minor: number, parameters: Map<string, string
     socket.write(encode.negotiateProtocolVersion(Math.min(minor, NEWEST_MINOR), unknown));
   }
   return minor >= 2 ? 2 : 0;
-}
-
-async function runScram(
-  connection: Connection,
-  user: string,
-  options: AcceptOptions,
-  signal: AbortSignal,
-): Promise<ScramKeys> {
-  const { socket } = connection;
-  const known = await options.verifiers.lookup(user, signal);
-  // An unknown user goes through the same exchange, so that it cannot be told from a wrong password.
-  const verifier = known ?? mockVerifier(user, options.mockSecret ?? processSecret);
-  socket.write(encode.authenticationSasl([MECHANISM]));
-  const initial = decode.decodeSaslInitialResponse(...(await readSasl(connection.reader)));
-  if (initial.mechanism !== MECHANISM)
-    throw decode.protocolViolation('client selected an invalid SASL authentication mechanism');
-  const scram = createScramServer(verifier, randomBytes(18).toString('base64'));
-  try {
-    let clientFirst = initial.data;
-    if (clientFirst === null) {
-      socket.write(encode.authenticationSaslContinue(''));
-      clientFirst = text(await readSasl(connection.reader));
-    }
-    socket.write(encode.authenticationSaslContinue(scram.first(clientFirst)));
-    const result = scram.final(text(await readSasl(connection.reader)));
-    if (result === null || known === null) {
-      throw fatal('28P01', `password authentication failed for user "${user}"`);
-    }
-    socket.write(Buffer.concat([encode.authenticationSaslFinal(result.serverFinal), encode.AUTHENTICATION_OK]));
-    return { kind: 'scram-keys', clientKey: result.clientKey, verifier: known };
-  } catch (error) {
-    if (error instanceof ScramError) throw decode.protocolViolation(error.message);
-    throw error;
-  }
-}
-
-type Bounds = readonly [Buffer, number, number];
-
-async function readSasl(reader: HandshakeReader): Promise<Bounds> {
-  const message = await reader.message(decode.MAX_AUTH_BYTES);
-  if (message.type === 'X') throw new ConnectionClosed();
-  if (message.type !== 'p') {
-    throw decode.protocolViolation(`expected SASL response, got message type ${message.type.charCodeAt(0)}`);
-  }
-  return [message.buffer, message.start, message.end];
-}
-
-function text(bounds: Bounds): string {
-  return bounds[0].toString('utf8', bounds[1], bounds[2]);
 }
 
 /** PostgreSQL cuts names to NAMEDATALEN − 1 bytes; both sides must mean the same role and database. */

@@ -1,19 +1,10 @@
-import { randomBytes } from 'node:crypto';
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import type { Socket } from 'node:net';
 import { ClientError, LeaseholdError } from '../../common/errors.ts';
 import * as decode from '../wire/decode.ts';
 import * as encode from '../wire/encode.ts';
-import {
-  abortError,
-  ConnectionClosed,
-  HandshakeReader,
-  ignoreErrors,
-  type Message,
-  socketEvent,
-  timeLimit,
-} from './handshake.ts';
-import { createScramClient, MECHANISM, OutdatedKeysError, type ScramClient, ScramError } from './scram.ts';
+import { BackendAuth } from './backend-auth.ts';
+import { BackendTlsError, isUnixSocket, openSocket, unreachable, upgrade } from './backend-socket.ts';
+import { ConnectionClosed, HandshakeReader, type Message, timeLimit } from './handshake.ts';
 import type { BackendLogin, BackendTarget } from './types.ts';
 
 export interface LoginOptions {
@@ -40,79 +31,43 @@ export async function loginToBackend(target: BackendTarget, options: LoginOption
   using limit = timeLimit(options.signal, options.connectTimeoutMs, () =>
     unreachable(where, `no answer within ${options.connectTimeoutMs} ms`),
   );
+  const [first, second] = attempts(target);
+  try {
+    return await attempt(target, first, limit.signal);
+  } catch (error) {
+    if (second === undefined || !mayTryOtherwise(error)) throw error;
+    return await attempt(target, second, limit.signal);
+  }
+}
+
+/** `prefer` and `allow` are two attempts where the first is refused, as in libpq. */
+function attempts(target: BackendTarget): readonly [boolean, boolean?] {
+  const { tls } = target;
+  if (tls.mode === 'disable' || isUnixSocket(target)) return [false];
+  if (tls.mode === 'allow') return [false, true];
+  return tls.mode === 'prefer' ? [true, false] : [true];
+}
+
+/** The server lets nobody in like this, or TLS with it failed. */
+function mayTryOtherwise(error: unknown): boolean {
+  return error instanceof BackendTlsError || (error instanceof ClientError && error.sqlState === '28000');
+}
+
+async function attempt(target: BackendTarget, encrypted: boolean, signal: AbortSignal): Promise<BackendLogin> {
   let socket: Socket | null = null;
   try {
-    socket = await openSocket(target, limit.signal);
-    if (target.tls.mode !== 'disable') socket = await upgrade(socket, target, limit.signal);
-    const reader = new HandshakeReader(socket, limit.signal);
+    socket = await openSocket(target, signal);
+    if (encrypted) socket = await upgrade(socket, target, signal);
+    const reader = new HandshakeReader(socket, signal);
     const session = await logIn(socket, reader, target);
     reader.release();
     return { socket, ...session };
   } catch (error) {
     socket?.destroy();
-    if (error instanceof ConnectionClosed)
-      throw unreachable(where, 'it closed the connection during login', error.cause);
+    if (error instanceof ConnectionClosed) {
+      throw unreachable(`${target.host}:${target.port}`, 'it closed the connection during login', error.cause);
+    }
     throw error;
-  }
-}
-
-async function openSocket(target: BackendTarget, signal: AbortSignal): Promise<Socket> {
-  const { host, port } = target;
-  if (signal.aborted) throw abortError(signal);
-  const socket = host.startsWith('/')
-    ? connectTcp({ path: `${host}/.s.PGSQL.${port}` })
-    : connectTcp({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 5000 });
-  ignoreErrors(socket);
-  await settled(socket, 'connect', signal, (error) => unreachable(`${host}:${port}`, reasonOf(error), error));
-  return socket;
-}
-
-async function upgrade(socket: Socket, target: BackendTarget, signal: AbortSignal): Promise<TLSSocket> {
-  const where = `${target.host}:${target.port}`;
-  const reader = new HandshakeReader(socket, signal);
-  socket.write(encode.SSL_REQUEST);
-  const answer = (await reader.bytes(1)).toString('latin1');
-  // More than the one byte before TLS began can only come from somebody in between (CVE-2021-23222).
-  const stuffed = reader.buffered > 0;
-  reader.release();
-  if (answer !== 'S') {
-    throw new LeaseholdError(
-      'BACKEND_TLS',
-      `server ${where} does not offer TLS, but serverTls.mode is ${target.tls.mode}`,
-    );
-  }
-  if (stuffed)
-    throw new LeaseholdError('BACKEND_TLS', `server ${where} sent unencrypted data after its answer to SSLRequest`);
-  const secure = connectTls({
-    socket,
-    ...(isIP(target.host) === 0 ? { servername: target.host } : {}),
-    host: target.host,
-    ...(target.tls.ca === undefined ? {} : { ca: target.tls.ca }),
-    rejectUnauthorized: target.tls.mode === 'verify-full',
-    ALPNProtocols: ['postgresql'],
-  });
-  ignoreErrors(secure);
-  await settled(
-    secure,
-    'secureConnect',
-    signal,
-    (error) => new LeaseholdError('BACKEND_TLS', `TLS with server ${where} failed: ${reasonOf(error)}`, error),
-  );
-  return secure;
-}
-
-/** Waits for one event of a socket that is being opened; whatever else happens closes it. */
-async function settled(
-  socket: Socket,
-  event: 'connect' | 'secureConnect',
-  signal: AbortSignal,
-  failure: (cause: unknown) => Error,
-): Promise<void> {
-  try {
-    await socketEvent(socket, event, signal);
-  } catch (error) {
-    socket.destroy();
-    throw error instanceof ConnectionClosed ? failure(error.cause) : error;
   }
 }
 
@@ -126,7 +81,12 @@ interface Version {
 async function logIn(socket: Socket, reader: HandshakeReader, target: BackendTarget): Promise<Session> {
   const version: Version = { minor: NEWEST_MINOR };
   socket.write(encode.startupMessage(startupParameters(target), NEWEST_MINOR));
-  await authenticate(socket, reader, target, version);
+  const auth = new BackendAuth(socket, target);
+  for (let letIn = false; !letIn; ) {
+    const message = await nextMessage(reader, version);
+    if (message.type !== 'R') throw unexpected(target, message.type);
+    letIn = await auth.answer(decode.decodeAuthentication(message.buffer, message.start, message.end));
+  }
   const parameters = new Map<string, string>();
   let key: decode.BackendKey = { processId: 0, secretKey: Buffer.alloc(4) };
   for (;;) {
@@ -151,59 +111,6 @@ function startupParameters(target: BackendTarget): [string, string][] {
   return parameters;
 }
 
-async function authenticate(
-  socket: Socket,
-  reader: HandshakeReader,
-  target: BackendTarget,
-  version: Version,
-): Promise<void> {
-  const where = `${target.host}:${target.port}`;
-  let scram: ScramClient | null = null;
-  let proven = false;
-  for (;;) {
-    const message = await nextMessage(reader, version);
-    if (message.type !== 'R') throw unexpected(target, message.type);
-    const request = decode.decodeAuthentication(message.buffer, message.start, message.end);
-    if (request.kind === 'ok') {
-      // Without SCRAM: the server trusts this address. With it: the server must have proven that it knows the verifier.
-      if (scram === null || proven) return;
-      throw new LeaseholdError('BACKEND_AUTH', `server ${where} ended the SCRAM exchange without its own proof`);
-    }
-    if (request.kind === 'sasl' && scram === null && request.mechanisms.includes(MECHANISM)) {
-      scram = createScramClient(target.credentials, randomBytes(18).toString('base64'));
-      socket.write(encode.saslInitialResponse(MECHANISM, scram.first()));
-    } else if (request.kind === 'sasl-continue' && scram !== null && !proven) {
-      socket.write(encode.saslResponse(await respond(scram, request.data, target)));
-    } else if (request.kind === 'sasl-final' && scram !== null) {
-      proven = scram.verify(request.data);
-      if (!proven)
-        throw new LeaseholdError('BACKEND_AUTH', `server ${where} does not know the verifier of "${target.user}"`);
-    } else {
-      throw new LeaseholdError('BACKEND_AUTH', refusedMethod(where, target.user, request));
-    }
-  }
-}
-
-async function respond(scram: ScramClient, serverFirst: string, target: BackendTarget): Promise<string> {
-  try {
-    return await scram.respond(serverFirst);
-  } catch (error) {
-    if (error instanceof OutdatedKeysError) {
-      throw new ClientError({
-        sqlState: '28P01',
-        severity: 'FATAL',
-        message: `password of user "${target.user}" was changed since this session logged in`,
-        hint: 'Connect again with the new password.',
-        cause: error,
-      });
-    }
-    if (error instanceof ScramError) {
-      throw new LeaseholdError('BACKEND_AUTH', `server ${target.host}:${target.port}: ${error.message}`, error);
-    }
-    throw error;
-  }
-}
-
 /** The next message that is not a notice. An error ends the login as the server says it. */
 async function nextMessage(reader: HandshakeReader, version: Version): Promise<Message> {
   for (;;) {
@@ -226,38 +133,9 @@ async function nextMessage(reader: HandshakeReader, version: Version): Promise<M
   }
 }
 
-function refusedMethod(where: string, user: string, request: decode.Authentication): string {
-  const code = request.kind === 'other' ? request.code : null;
-  const method =
-    code === 3 ? 'a clear-text password' : code === 5 ? 'MD5' : code === null ? request.kind : `method ${code}`;
-  return (
-    `server ${where} asks for ${method} to log in user "${user}"; only SCRAM-SHA-256 is supported: ` +
-    `let pg_hba.conf say scram-sha-256 and set the password again with password_encryption = 'scram-sha-256'`
-  );
-}
-
 function unexpected(target: BackendTarget, type: string): LeaseholdError {
   return new LeaseholdError(
     'BACKEND_UNREACHABLE',
     `server ${target.host}:${target.port} sent an unexpected message '${type}' during login`,
   );
-}
-
-function unreachable(where: string, why: string, cause?: unknown): LeaseholdError {
-  return new LeaseholdError('BACKEND_UNREACHABLE', `cannot connect to server ${where}: ${why}`, cause);
-}
-
-const REASONS: ReadonlyMap<string, string> = new Map([
-  ['ECONNREFUSED', 'connection refused'],
-  ['ECONNRESET', 'connection reset'],
-  ['ETIMEDOUT', 'timed out'],
-  ['EHOSTUNREACH', 'no route to host'],
-  ['ENETUNREACH', 'network unreachable'],
-  ['ENOTFOUND', 'host name not found'],
-  ['ENOENT', 'no such socket'],
-]);
-
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'connection closed';
-  return REASONS.get((error as NodeJS.ErrnoException).code ?? '') ?? (error.message || 'connection failed');
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { createHash } from 'node:crypto';
+import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import {
   createScramClient,
@@ -109,6 +110,71 @@ test('a final message with another nonce, another header or without a proof is r
   assert.throws(() => server.final(`c=biws,r=abcs,p=${proof}`), /channel-binding/);
   assert.throws(() => server.final('c=eSws,r=abcs'), /malformed/);
   assert.equal(server.final(`c=eSws,r=abcs,p=${proof}`), null);
+});
+
+describe('with channel binding', async () => {
+  const channel = createHash('sha256').update('certificate').digest();
+  const verifier = await verifierOf('x', Buffer.from('salt'), 10);
+  const password = { kind: 'password', password: 'x' } as const;
+  const offered = { data: channel, selected: false };
+
+  test('a proof for the same channel logs in, one for another channel does not', async () => {
+    const server = createScramServer(verifier, 's', { data: channel, selected: true });
+    const client = createScramClient(password, 'n', channel);
+    assert.equal(client.first(), 'p=tls-server-end-point,,n=,r=n');
+    const result = server.final(await client.respond(server.first(client.first())));
+    assert.ok(result !== null && client.verify(result.serverFinal));
+    const other = createScramServer(verifier, 's', { data: Buffer.alloc(32), selected: true });
+    const final = await client.respond(other.first(client.first()));
+    assert.throws(() => other.final(final), { message: 'SCRAM channel binding check failed', sqlState: '28000' });
+  });
+
+  test('the keys of a login with channel binding log in elsewhere, with and without it', async () => {
+    const server = createScramServer(verifier, 's', { data: channel, selected: true });
+    const client = createScramClient(password, 'n', channel);
+    const login = server.final(await client.respond(server.first(client.first())));
+    assert.ok(login !== null);
+    const keys = { kind: 'scram-keys', clientKey: login.clientKey, verifier } as const;
+    for (const to of [Buffer.from('another certificate'), 'none'] as const) {
+      const next = createScramServer(verifier, 's', {
+        data: typeof to === 'string' ? null : to,
+        selected: to !== 'none',
+      });
+      const second = createScramClient(keys, 'n', to);
+      assert.ok(next.final(await second.respond(next.first(second.first()))));
+    }
+  });
+
+  test('a client that was told that we have none is not let in', () => {
+    assert.throws(() => createScramServer(verifier, 's', offered).first('y,,n=,r=abc'), {
+      message: 'SCRAM channel binding negotiation error',
+      sqlState: '28000',
+    });
+    assert.ok(createScramServer(verifier, 's').first('y,,n=,r=abc'), 'we have none: it is right');
+    assert.ok(createScramServer(verifier, 's', offered).first('n,,n=,r=abc'), 'it has none');
+  });
+
+  test('what is selected and what is said must be the same', () => {
+    const selected = { data: channel, selected: true };
+    assert.throws(() => createScramServer(verifier, 's', selected).first('n,,n=,r=abc'), /malformed/);
+    assert.throws(() => createScramServer(verifier, 's', selected).first('p=tls-unique,,n=,r=abc'), /unsupported/);
+    assert.throws(
+      () => createScramServer(verifier, 's', offered).first('p=tls-server-end-point,,n=,r=abc'),
+      ScramError,
+    );
+  });
+});
+
+test('the client side gives the answers of RFC 7677', async () => {
+  // The RFC's user name is not sent by PostgreSQL's clients; the proof is of what the client itself sent.
+  const client = createScramClient({ kind: 'password', password: 'pencil' }, 'rOprNGfwEbeRWgbNEkqO');
+  const final = await client.respond(
+    'r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096',
+  );
+  const verifier = await verifierOf('pencil', Buffer.from('W22ZaJ0SNY7soEsUEjb6gQ==', 'base64'), 4096);
+  assert.equal(verifier.storedKey.toString('base64'), 'WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=');
+  assert.equal(verifier.serverKey.toString('base64'), 'wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=');
+  assert.match(final, /^c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj\)hNlF\$k0,p=[A-Za-z0-9+/]{43}=$/);
 });
 
 test('verifiers of pg_authid are read, and other passwords are none', () => {

@@ -1,16 +1,35 @@
 import { createHash, createHmac, pbkdf2, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 import { saslprep } from '@mongodb-js/saslprep';
-import type { Credentials, ScramVerifier } from './types.ts';
+import type { ProofCredentials, ScramVerifier } from './types.ts';
 
 /**
- * SCRAM-SHA-256 without channel binding, both sides. No randomness: nonces are the caller's.
+ * SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, both sides. No randomness: nonces are the caller's.
  * RFC 5802, RFC 7677; PostgreSQL's use of it: https://www.postgresql.org/docs/current/sasl-authentication.html
  */
 export const MECHANISM = 'SCRAM-SHA-256';
+/** With channel binding: the proof holds for this TLS connection only. */
+export const MECHANISM_PLUS = 'SCRAM-SHA-256-PLUS';
+const BINDING_TYPE = 'tls-server-end-point';
 
 /** The peer's message is not SCRAM, or asks for what is not supported. The message is fit for a client to see. */
-export class ScramError extends Error {}
+export class ScramError extends Error {
+  readonly sqlState: '08P01' | '28000';
+
+  constructor(message: string, sqlState: ScramError['sqlState'] = '08P01') {
+    super(message);
+    this.sqlState = sqlState;
+  }
+}
+
+/** Of one exchange, on the server's side. `data` is null where channel binding was not offered. */
+export interface ServerBinding {
+  readonly data: Buffer | null;
+  /** The client selected the mechanism with channel binding. */
+  readonly selected: boolean;
+}
+
+const NO_BINDING: ServerBinding = { data: null, selected: false };
 
 export interface ScramServer {
   /** client-first-message to server-first-message. Throws ScramError. */
@@ -20,14 +39,14 @@ export interface ScramServer {
 }
 
 /** `nonce`: at least 18 random bytes in base64. One exchange for each object. */
-export function createScramServer(verifier: ScramVerifier, nonce: string): ScramServer {
+export function createScramServer(verifier: ScramVerifier, nonce: string, binding = NO_BINDING): ScramServer {
   let gs2 = '';
   let clientBare = '';
   let serverFirst = '';
   let wholeNonce = '';
   return {
     first(clientFirst) {
-      const parsed = parseClientFirst(clientFirst);
+      const parsed = parseClientFirst(clientFirst, binding);
       gs2 = parsed.gs2;
       clientBare = parsed.bare;
       wholeNonce = parsed.nonce + nonce;
@@ -40,7 +59,8 @@ export function createScramServer(verifier: ScramVerifier, nonce: string): Scram
       const attributes = parseAttributes(withoutProof);
       const proof = Buffer.from(proofAt < 0 ? '' : clientFinal.slice(proofAt + 3), 'base64');
       if (attributes[0]?.[0] !== 'c' || attributes[1]?.[0] !== 'r' || proof.length !== 32) throw malformed();
-      if (Buffer.from(attributes[0][1], 'base64').toString('latin1') !== gs2) {
+      if (attributes[0][1] !== channelAttribute(gs2, binding.selected ? binding.data : null)) {
+        if (binding.selected) throw new ScramError('SCRAM channel binding check failed', '28000');
         throw new ScramError('unexpected SCRAM channel-binding attribute in client-final-message');
       }
       if (attributes[1][1] !== wholeNonce) throw new ScramError('invalid SCRAM response: nonce does not match');
@@ -66,15 +86,25 @@ export interface ScramClient {
 /** The keys were recovered from a login with another password (or another salt) than the server has now. */
 export class OutdatedKeysError extends ScramError {}
 
-export function createScramClient(credentials: Credentials, nonce: string): ScramClient {
+/**
+ * `channel`: the data to bind to; or `not-offered`, over TLS, where the server did not offer channel binding: it finds out if
+ * that is not what it said; or `none`.
+ */
+export function createScramClient(
+  credentials: ProofCredentials,
+  nonce: string,
+  channel: Buffer | 'not-offered' | 'none' = 'none',
+): ScramClient {
   const clientBare = `n=,r=${nonce}`;
+  const gs2 = channel === 'none' ? 'n,,' : channel === 'not-offered' ? 'y,,' : `p=${BINDING_TYPE},,`;
+  const bound = channelAttribute(gs2, typeof channel === 'string' ? null : channel);
   let expectedServerSignature: Buffer | null = null;
   return {
-    first: () => `n,,${clientBare}`,
+    first: () => gs2 + clientBare,
     async respond(serverFirst) {
       const { wholeNonce, salt, iterations } = parseServerFirst(serverFirst, nonce);
       const keys = await keysFor(credentials, salt, iterations);
-      const withoutProof = `c=biws,r=${wholeNonce}`;
+      const withoutProof = `c=${bound},r=${wholeNonce}`;
       const authMessage = `${clientBare},${serverFirst},${withoutProof}`;
       expectedServerSignature = hmac(keys.serverKey, authMessage);
       const proof = xor(keys.clientKey, hmac(sha256(keys.clientKey), authMessage));
@@ -140,7 +170,7 @@ function normalise(password: string): string {
 }
 
 async function keysFor(
-  credentials: Credentials,
+  credentials: ProofCredentials,
   salt: Buffer,
   iterations: number,
 ): Promise<{ readonly clientKey: Buffer; readonly serverKey: Buffer }> {
@@ -152,16 +182,36 @@ async function keysFor(
   return { clientKey, serverKey: verifier.serverKey };
 }
 
-function parseClientFirst(text: string): { readonly gs2: string; readonly bare: string; readonly nonce: string } {
-  if (text.startsWith('p=')) throw new ScramError('client requires SCRAM channel binding, but it is not supported');
-  const match = /^([ny]),(a=[^,]*)?,(.*)$/s.exec(text);
+/** What goes into the `c=` of client-final-message: the header of the first message and the channel's data. */
+function channelAttribute(gs2: string, data: Buffer | null): string {
+  return Buffer.concat([Buffer.from(gs2), data ?? Buffer.alloc(0)]).toString('base64');
+}
+
+function parseClientFirst(
+  text: string,
+  binding: ServerBinding,
+): { readonly gs2: string; readonly bare: string; readonly nonce: string } {
+  const match = /^(n|y|p=[^,]*),(a=[^,]*)?,(.*)$/s.exec(text);
   if (match === null) throw malformed();
+  checkFlag(match[1] as string, binding);
   if (match[2] !== undefined) throw new ScramError('client uses authorization identity, but it is not supported');
   const bare = match[3] as string;
   if (bare.startsWith('m=')) throw new ScramError('client requires an unsupported SCRAM extension');
   const [user, nonce] = parseAttributes(bare);
   if (user?.[0] !== 'n' || nonce?.[0] !== 'r' || !/^[\x21-\x2b\x2d-\x7e]+$/.test(nonce[1])) throw malformed();
   return { gs2: `${match[1]},,`, bare, nonce: nonce[1] };
+}
+
+function checkFlag(flag: string, binding: ServerBinding): void {
+  if (binding.selected) {
+    if (!flag.startsWith('p=')) throw malformed();
+    if (flag !== `p=${BINDING_TYPE}`) throw new ScramError('unsupported SCRAM channel-binding type');
+  } else if (flag.startsWith('p=')) {
+    throw new ScramError('client requires SCRAM channel binding, but it is not supported');
+  } else if (flag === 'y' && binding.data !== null) {
+    // The client has channel binding and was made to believe that we have not: somebody is in between.
+    throw new ScramError('SCRAM channel binding negotiation error', '28000');
+  }
 }
 
 /** A server that asks for a great number of iterations could keep this process busy: bounded. */

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import type { SecureContext, TLSSocket } from 'node:tls';
 
 /** `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>` of pg_authid. */
 export interface ScramVerifier {
@@ -16,21 +16,45 @@ export interface ScramKeys {
   readonly verifier: ScramVerifier;
 }
 
-/** The proxy's own service role. */
+/** The proxy's own service role, or one that the configuration names. */
 export interface PasswordCredentials {
   readonly kind: 'password';
   readonly password: string;
 }
 
-export type Credentials = ScramKeys | PasswordCredentials;
+/** `md5` and 32 hexadecimal digits, of pg_authid: with it a server's method md5 is answered. */
+export interface Md5Hash {
+  readonly kind: 'md5-hash';
+  readonly hash: string;
+}
+
+/** The client proved nothing that a server could ask for. */
+export interface NoProof {
+  readonly kind: 'none';
+  /** How it was let in: `trust`, `cert`. */
+  readonly method: string;
+}
+
+/** What a SCRAM exchange can be done with. */
+export type ProofCredentials = ScramKeys | PasswordCredentials;
+export type Credentials = ProofCredentials | Md5Hash | NoProof;
+
+/** What pg_authid says of a role that may log in. */
+export interface RoleFacts {
+  readonly canLogin: boolean;
+  /** Itself and every role that it is a member of, directly or not. */
+  readonly memberOf: ReadonlySet<string>;
+}
 
 /** Verifiers from the leader (else any follower: they are replicated); the last ones read serve while no server answers. */
 export interface VerifierSource {
   /**
-   * Null: no such role, it may not log in, or it has no SCRAM verifier. Throws ClientError 57P03 (FATAL) when no
+   * Null: no such role, it may not log in, or it has no password. Throws ClientError 57P03 (FATAL) when no
    * server can be asked and nothing recent is known of the user.
    */
-  lookup(user: string, signal: AbortSignal): Promise<ScramVerifier | null>;
+  lookup(user: string, signal: AbortSignal): Promise<ScramVerifier | Md5Hash | null>;
+  /** Null: no such role. Throws as `lookup`. */
+  role(user: string, signal: AbortSignal): Promise<RoleFacts | null>;
   close(): Promise<void>;
 }
 
@@ -80,6 +104,17 @@ export interface BackendLogin {
   readonly protocolMinor: number;
 }
 
+/** How servers are spoken to; the modes are libpq's. */
+export interface BackendTls {
+  readonly mode: 'disable' | 'allow' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
+  /** Authorities, the proxy's own certificate, versions. Absent: Node's defaults. */
+  readonly secureContext?: SecureContext | undefined;
+  /** Of what the context was made of: equal ones need no new connections. */
+  readonly fingerprint?: string | undefined;
+  /** As libpq's channel_binding; `prefer` when absent. */
+  readonly channelBinding?: 'disable' | 'prefer' | 'require';
+}
+
 export interface BackendTarget {
   readonly host: string;
   readonly port: number;
@@ -88,6 +123,6 @@ export interface BackendTarget {
   readonly credentials: Credentials;
   /** Start-up parameters for the server, e.g. application_name. */
   readonly parameters: ReadonlyMap<string, string>;
-  readonly tls: { readonly mode: 'disable' | 'require' | 'verify-full'; readonly ca?: Buffer };
+  readonly tls: BackendTls;
   readonly replication?: 'physical' | 'database';
 }

@@ -7,7 +7,7 @@ import { ClientError } from '../../common/errors.ts';
 import type { Logger } from '../../common/logger.ts';
 import { abortError } from './handshake.ts';
 import { parseVerifier } from './scram.ts';
-import type { ScramVerifier, VerifierSource } from './types.ts';
+import type { Md5Hash, RoleFacts, ScramVerifier, VerifierSource } from './types.ts';
 
 export interface VerifierSourceOptions {
   readonly service: ServiceConfig;
@@ -20,9 +20,39 @@ export interface VerifierSourceOptions {
   readonly timeoutMs?: number;
 }
 
+/** What is asked about a user: null is a proper answer. */
+interface Question<T> {
+  readonly kind: string;
+  readonly sql: string;
+  readonly read: (rows: readonly Record<string, unknown>[]) => T | null;
+}
+
 /** `now()`: what expired is unknown. A role without LOGIN, too. */
-const VERIFIER_SQL = `SELECT rolpassword FROM pg_catalog.pg_authid
-  WHERE rolname = $1 AND rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil > pg_catalog.now())`;
+const PASSWORD: Question<ScramVerifier | Md5Hash> = {
+  kind: 'password',
+  sql: `SELECT rolpassword FROM pg_catalog.pg_authid
+  WHERE rolname = $1 AND rolcanlogin AND (rolvaliduntil IS NULL OR rolvaliduntil > pg_catalog.now())`,
+  read: ([row]) => passwordOf((row?.['rolpassword'] ?? null) as string | null),
+};
+
+/** Memberships as pg_hba.conf counts them: inherited or not, and no superuser is a member of all. */
+const ROLE: Question<RoleFacts> = {
+  kind: 'role',
+  sql: `WITH RECURSIVE known (oid) AS (
+      SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1
+      UNION SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN known ON m.member = known.oid)
+    SELECT r.rolname, r.rolname = $1 AS itself, r.rolcanlogin FROM known JOIN pg_catalog.pg_roles r USING (oid)`,
+  read: (rows) => {
+    const self = rows.find(({ itself }) => itself === true);
+    if (self === undefined) return null;
+    return { canLogin: self['rolcanlogin'] === true, memberOf: new Set(rows.map(({ rolname }) => String(rolname))) };
+  },
+};
+
+function passwordOf(text: string | null): ScramVerifier | Md5Hash | null {
+  if (text !== null && /^md5[0-9a-f]{32}$/.test(text)) return { kind: 'md5-hash', hash: text };
+  return parseVerifier(text);
+}
 
 const MAX_REMEMBERED = 10_000;
 const REMEMBER_MS = 300_000;
@@ -36,18 +66,20 @@ const MAX_SERVERS = 4;
  */
 export function createVerifierSource(options: VerifierSourceOptions): VerifierSource {
   const connections = new Map<string, Client>();
-  const asking = new Map<string, Promise<ScramVerifier | null>>();
-  const remembered = new Map<string, { readonly verifier: ScramVerifier | null; readonly atMs: number }>();
+  const asking = new Map<string, Promise<unknown>>();
+  const remembered = new Map<string, { readonly answer: unknown; readonly atMs: number }>();
   let closed = false;
 
-  async function ask(user: string): Promise<ScramVerifier | null> {
+  async function ask<T>(question: Question<T>, user: string): Promise<T | null> {
+    const key = keyOf(question, user);
     const problems: string[] = [];
     for (const server of options.servers().slice(0, MAX_SERVERS)) {
       const address = `${server.host}:${server.port}`;
       try {
-        const verifier = await askServer(address, server, user);
-        remember(user, verifier);
-        return verifier;
+        const rows = await askServer(address, server, question.sql, user);
+        const answer = question.read(rows);
+        remember(key, answer);
+        return answer;
       } catch (error) {
         const problem = error instanceof Error ? error.message : String(error);
         problems.push(`${address}: ${problem}`);
@@ -57,20 +89,20 @@ export function createVerifierSource(options: VerifierSourceOptions): VerifierSo
         );
       }
     }
-    const last = remembered.get(user);
-    if (last !== undefined && options.clock.nowMs() - last.atMs < REMEMBER_MS) return last.verifier;
+    const last = remembered.get(key);
+    if (last !== undefined && options.clock.nowMs() - last.atMs < REMEMBER_MS) return last.answer as T;
     throw nobodyToAsk(problems);
   }
 
   async function askServer(
     address: string,
     server: { readonly host: string; readonly port: number },
+    sql: string,
     user: string,
-  ): Promise<ScramVerifier | null> {
+  ): Promise<Record<string, unknown>[]> {
     const client = connections.get(address) ?? open(address, server);
     try {
-      const result = await client.query<{ rolpassword: string | null }>(VERIFIER_SQL, [user]);
-      return parseVerifier(result.rows[0]?.rolpassword ?? null);
+      return (await client.query<Record<string, unknown>>(sql, [user])).rows;
     } catch (error) {
       // After a time-out the connection's state is unknown; after an error of the server's it is good.
       if (!(error instanceof DatabaseError)) drop(address, client);
@@ -106,24 +138,28 @@ export function createVerifierSource(options: VerifierSourceOptions): VerifierSo
     client.end().catch(() => {});
   }
 
-  function remember(user: string, verifier: ScramVerifier | null): void {
-    remembered.delete(user);
+  function remember(key: string, answer: unknown): void {
+    remembered.delete(key);
     // Guessed names must not push out real ones.
-    if (verifier === null) return;
-    remembered.set(user, { verifier, atMs: options.clock.nowMs() });
+    if (answer === null) return;
+    remembered.set(key, { answer, atMs: options.clock.nowMs() });
     if (remembered.size > MAX_REMEMBERED) remembered.delete(remembered.keys().next().value as string);
   }
 
+  async function answerTo<T>(question: Question<T>, user: string, signal: AbortSignal): Promise<T | null> {
+    if (closed) throw nobodyToAsk(['this proxy is stopping']);
+    const key = keyOf(question, user);
+    let answer = asking.get(key) as Promise<T | null> | undefined;
+    if (answer === undefined) {
+      answer = ask(question, user).finally(() => asking.delete(key));
+      asking.set(key, answer);
+    }
+    return abortable(answer, signal);
+  }
+
   return {
-    async lookup(user, signal) {
-      if (closed) throw nobodyToAsk(['this proxy is stopping']);
-      let answer = asking.get(user);
-      if (answer === undefined) {
-        answer = ask(user).finally(() => asking.delete(user));
-        asking.set(user, answer);
-      }
-      return abortable(answer, signal);
-    },
+    lookup: (user, signal) => answerTo(PASSWORD, user, signal),
+    role: (user, signal) => answerTo(ROLE, user, signal),
     async close() {
       closed = true;
       const all = [...connections.values()];
@@ -135,6 +171,10 @@ export function createVerifierSource(options: VerifierSourceOptions): VerifierSo
       ]);
     },
   };
+}
+
+function keyOf(question: Question<unknown>, user: string): string {
+  return `${question.kind} ${user}`;
 }
 
 async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

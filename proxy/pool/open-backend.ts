@@ -17,7 +17,7 @@ export async function openBackend(
   const parameters = new Map([['client_encoding', 'UTF8']]);
   const target = { host: place.host, port: place.port, user, database, credentials, parameters, tls };
   const login = await host.login(target, limits);
-  const backend = new Backend(login, place, owner, NO_SETTINGS, host.clock.nowMs(), tls.mode !== 'disable');
+  const backend = new Backend(login, place, owner, NO_SETTINGS, host.clock.nowMs(), 'encrypted' in login.socket);
   backend.lifeShare = MIN_LIFE_SHARE + (1 - MIN_LIFE_SHARE) * host.random();
   if (tls !== host.tls) backend.retireAtMs = -Infinity; // a reload replaced it meanwhile
   return backend;

@@ -249,6 +249,5 @@ export class PoolSet implements PoolHost {
 }
 
 function sameTls(a: BackendTarget['tls'], b: BackendTarget['tls']): boolean {
-  if (a.mode !== b.mode) return false;
-  return a.ca === undefined || b.ca === undefined ? a.ca === b.ca : a.ca.equals(b.ca);
+  return a.mode === b.mode && a.channelBinding === b.channelBinding && a.fingerprint === b.fingerprint;
 }

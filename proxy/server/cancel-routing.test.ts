@@ -9,7 +9,7 @@ import { type CancelKey, CancelKeys, mayHaveGiven } from '../auth/cancel-keys.ts
 import { CancelRouter } from './cancel-routing.ts';
 
 const logger = pino({ level: 'silent' });
-const verifiers = { lookup: async () => null, close: async () => {} };
+const verifiers = { lookup: async () => null, role: async () => null, close: async () => {} };
 
 interface TestProxy {
   readonly id: string;
@@ -27,7 +27,7 @@ describe('a cancel request that reaches another proxy than the one that gave the
   before(async () => {
     for (const id of ['proxy1', 'proxy2', 'proxy3']) {
       const keys = new CancelKeys(id);
-      const router = new CancelRouter({ proxyId: id, keys, proxies: () => records, logger });
+      const router = new CancelRouter({ proxyId: id, keys, proxies: () => records, logger, wrongKeyMs: 20 });
       const proxy: TestProxy = { id, keys, router, server: createServer(), received: 0 };
       proxy.server.on('connection', (socket) => {
         const options = { verifiers, tls: null, tlsRequired: false, timeoutMs: 1000, signal: stop.signal };

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../../common/logger.ts';
 import type { ProxyRecord } from '../../election/store/records.ts';
 import { type CancelKey, type CancelKeys, mayHaveGiven } from '../auth/cancel-keys.ts';
@@ -9,6 +10,8 @@ export interface CancelRouterOptions {
   /** Those registered in etcd. */
   readonly proxies: () => ReadonlyMap<string, ProxyRecord>;
   readonly logger: Logger;
+  /** How long the answer to a wrong key takes. */
+  readonly wrongKeyMs?: number;
 }
 
 /** Stands after the secret of a request that a proxy passed on: whoever gets it passes it on to nobody. */
@@ -17,6 +20,8 @@ const PASSED_ON = Buffer.from('leasehold:passed-on');
 const MAX_NAMESAKES = 3;
 /** Requests that are being passed on at once; a stranger can send any number of them. */
 const MAX_UNDERWAY = 100;
+/** Connections of strangers are bounded: with this, so are guesses in a second. */
+const WRONG_KEY_MS = 1_000;
 
 /**
  * Brings a cancel request to the proxy that gave its key: here, or, where a load balancer chose another proxy than the
@@ -30,16 +35,16 @@ export class CancelRouter {
     this.#options = options;
   }
 
-  /** Resolves when the request has had its effect, or has none. Never rejects. */
+  /** Resolves when the request has had its effect; a wrong key has none, and takes a while, so that guessing does. Never rejects. */
   async route(request: CancelKey): Promise<void> {
     const { keys, logger } = this.#options;
     const { key, passedOn } = received(request);
     const target = keys.find(key);
     if (target !== null) return new Promise((resolve) => target(resolve));
-    if (passedOn) return;
-    const others = this.#candidates(key);
+    const others = passedOn ? [] : this.#candidates(key);
     if (others.length === 0 || this.#underway >= MAX_UNDERWAY) {
       logger.debug({ event: 'cancel.dropped', candidates: others.length }, 'a cancel request fits no session');
+      await sleep(this.#options.wrongKeyMs ?? WRONG_KEY_MS, undefined, { ref: false });
       return;
     }
     this.#underway += 1;

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
-import type { SecureContext } from 'node:tls';
 import { ClientError } from '../../common/errors.ts';
 import { acceptClient } from '../auth/accept.ts';
-import type { AcceptedClient, BackendTarget, VerifierSource } from '../auth/types.ts';
+import type { ClientTls } from '../auth/connection.ts';
+import type { AcceptedClient, BackendTls, VerifierSource } from '../auth/types.ts';
 import { CONSOLE_DATABASE, serveConsole } from '../admin/console.ts';
 import type { MetricsRegistry } from '../admin/metrics.ts';
 import type { AdminProviders } from '../admin/types.ts';
@@ -18,8 +18,8 @@ import { pipeReplication } from './replication-pipe.ts';
 export interface FrontDoorOptions {
   readonly context: SessionContext;
   readonly verifiers: VerifierSource;
-  readonly tls: SecureContext | null;
-  readonly serverTls: BackendTarget['tls'];
+  readonly tls: ClientTls | null;
+  readonly serverTls: BackendTls;
   readonly metrics: MetricsRegistry;
   /** Aborted when everything ends at once. */
   readonly signal: AbortSignal;

@@ -24,7 +24,7 @@ import { Catalogs } from './catalogs.ts';
 import { createLeaseClock } from './lease-clock.ts';
 import { monitorTargets, sameTargets } from './targets.ts';
 import { poolPlaces, poolSettings } from './pool-settings.ts';
-import { driverTls } from './tls.ts';
+import { backendTls, driverTls } from './tls.ts';
 
 /** What a proxy is made of, but for its doors to the outside. */
 export interface ProxyParts {
@@ -49,7 +49,7 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
   const { proxy, cluster } = config;
   const service = needService(config);
   const classifier = await createClassifier({ seed: Math.floor(Math.random() * 2 ** 32) });
-  const serviceTls = driverTls(proxy);
+  const serviceTls = driverTls(backendTls(proxy));
   const clock = createLeaseClock();
   const metrics = createProxyMetrics();
   const store = options.store ?? createEtcdStore({ endpoints: cluster.etcd, logger });

@@ -1,36 +1,74 @@
+import { createHash, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createSecureContext, type SecureContext } from 'node:tls';
+import { type ConnectionOptions, createSecureContext, getCACertificates, type SecureContextOptions } from 'node:tls';
 import type { ProxyConfig } from '../../common/config/schema.ts';
 import { LeaseholdError } from '../../common/errors.ts';
-import type { BackendTarget } from '../auth/types.ts';
+import { endPointBinding } from '../auth/certificate.ts';
+import type { ClientTls } from '../auth/connection.ts';
+import type { BackendTls } from '../auth/types.ts';
 
 /** For the package pg. */
-export type DriverTls = false | { rejectUnauthorized: boolean; ca?: Buffer };
+export type DriverTls = false | ConnectionOptions;
 
-/** What the proxy shows its clients; null: no TLS. All functions throw LeaseholdError `CONFIG` for a file that cannot be read. */
-export function clientTls(proxy: ProxyConfig): SecureContext | null {
+/** `caFile` for the authorities that the machine trusts. */
+const SYSTEM = 'system';
+
+/** What the proxy shows its clients; null: no TLS. All functions throw LeaseholdError `CONFIG` for a file that is not right. */
+export function clientTls(proxy: ProxyConfig): ClientTls | null {
   if (proxy.tls === undefined) return null;
-  const { certFile, keyFile } = proxy.tls;
-  return createSecureContext({
-    cert: readFile(certFile, 'proxy.tls.certFile'),
-    key: readFile(keyFile, 'proxy.tls.keyFile'),
+  const { certFile, keyFile, clientCaFile, crlFile, minVersion } = proxy.tls;
+  const cert = read(certFile, 'proxy.tls.certFile');
+  const secureContext = context('proxy.tls', {
+    cert,
+    key: read(keyFile, 'proxy.tls.keyFile'),
+    minVersion,
+    ...(clientCaFile === undefined ? {} : { ca: read(clientCaFile, 'proxy.tls.clientCaFile') }),
+    ...(crlFile === undefined ? {} : { crl: read(crlFile, 'proxy.tls.crlFile') }),
   });
+  // The first of the file is the proxy's own, those of authorities in between follow it.
+  const binding = endPointBinding(new X509Certificate(cert).raw);
+  return { secureContext, binding, asksForCertificate: clientCaFile !== undefined };
 }
 
 /** How the proxy speaks to servers. */
-export function backendTls(proxy: ProxyConfig): BackendTarget['tls'] {
-  const { mode, caFile } = proxy.serverTls;
-  return caFile === undefined ? { mode } : { mode, ca: readFile(caFile, 'proxy.serverTls.caFile') };
+export function backendTls(proxy: ProxyConfig): BackendTls {
+  const { mode, caFile, crlFile, certFile, keyFile, minVersion, channelBinding } = proxy.serverTls;
+  if (mode === 'disable') return { mode, channelBinding };
+  const made: SecureContextOptions = {
+    minVersion,
+    ...(caFile === undefined ? {} : { ca: authorities(caFile) }),
+    ...(crlFile === undefined ? {} : { crl: read(crlFile, 'proxy.serverTls.crlFile') }),
+    ...(certFile === undefined ? {} : { cert: read(certFile, 'proxy.serverTls.certFile') }),
+    ...(keyFile === undefined ? {} : { key: read(keyFile, 'proxy.serverTls.keyFile') }),
+  };
+  const fingerprint = createHash('sha256').update(JSON.stringify(made)).digest('hex');
+  return { mode, secureContext: context('proxy.serverTls', made), fingerprint, channelBinding };
 }
 
-/** The same, for connections of the service role. */
-export function driverTls(proxy: ProxyConfig): DriverTls {
-  const { mode, ca } = backendTls(proxy);
-  if (mode === 'disable') return false;
-  return { rejectUnauthorized: mode === 'verify-full', ...(ca === undefined ? {} : { ca }) };
+/** The same, for connections of the service role, which go without TLS under `allow` and `prefer`. */
+export function driverTls({ mode, secureContext }: BackendTls): DriverTls {
+  if (mode === 'disable' || mode === 'allow' || mode === 'prefer') return false;
+  return {
+    secureContext,
+    rejectUnauthorized: mode !== 'require',
+    ...(mode === 'verify-ca' ? { checkServerIdentity: () => undefined } : {}),
+  };
 }
 
-function readFile(path: string, setting: string): Buffer {
+function authorities(caFile: string): Buffer | string[] {
+  return caFile === SYSTEM ? getCACertificates('system') : read(caFile, 'proxy.serverTls.caFile');
+}
+
+/** OpenSSL's own words say what is wrong with a file or a pair of them. */
+function context(setting: string, options: SecureContextOptions): ReturnType<typeof createSecureContext> {
+  try {
+    return createSecureContext(options);
+  } catch (error) {
+    throw new LeaseholdError('CONFIG', `${setting}: ${String(error)}`, error);
+  }
+}
+
+function read(path: string, setting: string): Buffer {
   try {
     return readFileSync(path);
   } catch (error) {

@@ -175,6 +175,8 @@ export function decodeExecute(buffer: Buffer, start: number, end: number): Execu
 
 export type Authentication =
   | { readonly kind: 'ok' }
+  | { readonly kind: 'cleartext' }
+  | { readonly kind: 'md5'; readonly salt: Buffer }
   | { readonly kind: 'sasl'; readonly mechanisms: readonly string[] }
   | { readonly kind: 'sasl-continue'; readonly data: string }
   | { readonly kind: 'sasl-final'; readonly data: string }
@@ -184,6 +186,8 @@ export function decodeAuthentication(buffer: Buffer, start: number, end: number)
   const code = int32(buffer, start, end);
   const at = start + 4;
   if (code === 0) return { kind: 'ok' };
+  if (code === 3) return { kind: 'cleartext' };
+  if (code === 5 && end - at === 4) return { kind: 'md5', salt: Buffer.from(buffer.subarray(at, end)) };
   if (code === 10) return { kind: 'sasl', mechanisms: stringList(buffer, at, end) };
   if (code === 11) return { kind: 'sasl-continue', data: buffer.toString('utf8', at, end) };
   if (code === 12) return { kind: 'sasl-final', data: buffer.toString('utf8', at, end) };

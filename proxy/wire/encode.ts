@@ -1,4 +1,5 @@
 import type { ClientError } from '../../common/errors.ts';
+import { message, putString, request, strings } from './build.ts';
 
 /**
  * The messages that the proxy itself writes, to clients and to servers. Each function allocates its result and
@@ -13,7 +14,6 @@ const SSL_CODE = 80877103;
 
 // ---- to clients
 
-export const AUTHENTICATION_OK = authentication(0, 0);
 export const PARSE_COMPLETE = empty('1');
 export const BIND_COMPLETE = empty('2');
 export const CLOSE_COMPLETE = empty('3');
@@ -28,24 +28,6 @@ export type TransactionStatus = 'I' | 'T' | 'E';
 
 export function readyForQuery(status: TransactionStatus): Buffer {
   return status === 'I' ? READY_IDLE : status === 'T' ? READY_IN_TRANSACTION : READY_FAILED;
-}
-
-export function authenticationSasl(mechanisms: readonly string[]): Buffer {
-  let length = 1;
-  for (const mechanism of mechanisms) length += Buffer.byteLength(mechanism) + 1;
-  const out = authentication(10, length);
-  let at = 9;
-  for (const mechanism of mechanisms) at = putString(out, at, mechanism);
-  out[at] = 0;
-  return out;
-}
-
-export function authenticationSaslContinue(data: string): Buffer {
-  return authenticationText(11, data);
-}
-
-export function authenticationSaslFinal(data: string): Buffer {
-  return authenticationText(12, data);
 }
 
 /**
@@ -168,20 +150,6 @@ export function cancelRequest(processId: number, secretKey: Buffer): Buffer {
   return out;
 }
 
-export function saslInitialResponse(mechanism: string, data: string): Buffer {
-  const size = Buffer.byteLength(data);
-  const out = message('p', Buffer.byteLength(mechanism) + 1 + 4 + size);
-  const at = out.writeInt32BE(size, putString(out, 5, mechanism));
-  out.write(data, at);
-  return out;
-}
-
-export function saslResponse(data: string): Buffer {
-  const out = message('p', Buffer.byteLength(data));
-  out.write(data, 5);
-  return out;
-}
-
 export function query(sql: string): Buffer {
   return strings('Q', sql);
 }
@@ -226,21 +194,6 @@ const NO_OIDS = Buffer.from([0, 0]);
 /** No parameters, every result column as text. */
 const BIND_NOTHING = Buffer.from([0, 0, 0, 0, 0, 0]);
 
-function message(type: string, bodyLength: number): Buffer {
-  const out = Buffer.allocUnsafe(5 + bodyLength);
-  out[0] = type.charCodeAt(0);
-  out.writeInt32BE(4 + bodyLength, 1);
-  return out;
-}
-
-/** A message of the start-up phase, which has no type byte. */
-function request(code: number, bodyLength: number): Buffer {
-  const out = Buffer.allocUnsafe(8 + bodyLength);
-  out.writeInt32BE(8 + bodyLength, 0);
-  out.writeInt32BE(code, 4);
-  return out;
-}
-
 function empty(type: string): Buffer {
   return message(type, 0);
 }
@@ -249,32 +202,6 @@ function ready(status: TransactionStatus): Buffer {
   const out = message('Z', 1);
   out[5] = status.charCodeAt(0);
   return out;
-}
-
-function authentication(code: number, extra: number): Buffer {
-  const out = message('R', 4 + extra);
-  out.writeInt32BE(code, 5);
-  return out;
-}
-
-function authenticationText(code: number, text: string): Buffer {
-  const out = authentication(code, Buffer.byteLength(text));
-  out.write(text, 9);
-  return out;
-}
-
-function strings(type: string, first: string, second?: string): Buffer {
-  const length = Buffer.byteLength(first) + 1 + (second === undefined ? 0 : Buffer.byteLength(second) + 1);
-  const out = message(type, length);
-  const at = putString(out, 5, first);
-  if (second !== undefined) putString(out, at, second);
-  return out;
-}
-
-function putString(out: Buffer, at: number, text: string): number {
-  const end = at + out.write(text, at);
-  out[end] = 0;
-  return end + 1;
 }
 
 /** S is the severity translated to the server's language, V the same untranslated: here they never differ. */

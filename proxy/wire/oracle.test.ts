@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { parse as parseStream, serialize } from 'pg-protocol';
 import { ClientError } from '../../common/errors.ts';
 import * as encode from './encode.ts';
+import * as encodeAuth from './encode-auth.ts';
 
 /**
  * node-postgres's own codec as an oracle that shares no code with ours: what the proxy tells a client must read there
@@ -14,8 +15,8 @@ const text = fc.string({ unit: 'grapheme', maxLength: 40 }).map((value) => value
 
 test('a client’s codec reads what the proxy writes to clients', async () => {
   const sent = [
-    encode.authenticationSasl(['SCRAM-SHA-256']),
-    encode.AUTHENTICATION_OK,
+    encodeAuth.authenticationSasl(['SCRAM-SHA-256']),
+    encodeAuth.AUTHENTICATION_OK,
     encode.parameterStatus('TimeZone', 'Etc/UTC'),
     encode.backendKeyData(4711, Buffer.from([1, 2, 3, 4])),
     encode.rowDescription([{ name: 'größe' }, { name: 'b' }]),
