@@ -1,0 +1,104 @@
+import { cpSync, mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { exec } from '../../ops/setup/exec.ts';
+import { installPackages } from './debian-packages.ts';
+
+/** A driver with the program that uses it. Its folder below `clients/` is copied to `<work>/src/<folder>`. */
+export interface ClientProgram {
+  readonly name: string;
+  readonly folder: string;
+  /** Debian's packages: of the driver, and of the language. */
+  readonly packages: readonly string[];
+  /** Program and arguments, run in its folder; absent: nothing to build. */
+  readonly build?: readonly (readonly [string, ...string[]])[];
+  /** Further environment of build and run. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Program and arguments, run in its folder, before `<name> <signals> <step> …`. */
+  readonly command: readonly [string, ...string[]];
+}
+
+const PYTHON = ['/usr/bin/python3', '-B'] as const;
+
+/** npm's registry as it is set up on this machine; the versions and their hashes are in the lock file. */
+const NPM_CI = ['npm', 'ci', '--no-audit', '--no-fund', '--ignore-scripts'] as const;
+
+export const clientPrograms: readonly ClientProgram[] = [
+  {
+    name: 'libpq',
+    folder: 'c',
+    packages: ['gcc', 'libc6-dev', 'libpq-dev'],
+    build: [['sh', '-c', 'gcc -O1 -Wall -I"$(pg_config --includedir)" -o client client.c -lpq -lpthread']],
+    command: ['./client'],
+  },
+  {
+    name: 'psycopg2',
+    folder: 'python',
+    packages: ['python3', 'python3-psycopg2'],
+    command: [...PYTHON, 'psycopg2_client.py'],
+  },
+  {
+    name: 'psycopg3',
+    folder: 'python',
+    packages: ['python3', 'python3-psycopg'],
+    command: [...PYTHON, 'psycopg3_client.py'],
+  },
+  {
+    name: 'asyncpg',
+    folder: 'python',
+    packages: ['python3', 'python3-asyncpg'],
+    command: [...PYTHON, 'asyncpg_client.py'],
+  },
+  {
+    name: 'odbc',
+    folder: 'python',
+    packages: ['python3', 'python3-pyodbc', 'odbc-postgresql', 'odbcinst'],
+    command: [...PYTHON, 'odbc_client.py'],
+  },
+  {
+    name: 'node-postgres',
+    folder: 'node',
+    packages: [],
+    build: [NPM_CI],
+    command: [process.execPath, '--no-warnings', 'node-postgres.mjs'],
+  },
+  {
+    name: 'postgres.js',
+    folder: 'node',
+    packages: [],
+    build: [NPM_CI],
+    command: [process.execPath, '--no-warnings', 'postgres-js.mjs'],
+  },
+];
+
+const SOURCES = join(import.meta.dirname, 'clients');
+const BUILD_MS = 600_000;
+
+/** Copies the programs to the work folder, installs and builds. By client: null, or why it cannot run. */
+export async function prepareClients(work: string): Promise<ReadonlyMap<string, string | null>> {
+  const src = join(work, 'src');
+  mkdirSync(src, { recursive: true });
+  for (const folder of readdirSync(SOURCES)) {
+    // Over what is there: what was built from the same sources stays.
+    cpSync(join(SOURCES, folder), join(src, folder), { recursive: true, preserveTimestamps: true });
+  }
+  const state = new Map<string, string | null>();
+  // Drivers of one folder may share what is built there.
+  const built = new Map<string, Promise<string | null>>();
+  for (const client of clientPrograms) {
+    const key = JSON.stringify([client.folder, client.build]);
+    const missing = await installPackages(client.packages);
+    if (missing === null && !built.has(key)) built.set(key, build(client, src));
+    state.set(client.name, missing ?? (await built.get(key)) ?? null);
+  }
+  return state;
+}
+
+async function build(client: ClientProgram, src: string): Promise<string | null> {
+  const cwd = join(src, client.folder);
+  for (const [program, ...args] of client.build ?? []) {
+    const env = { ...process.env, ...client.env };
+    const { code, stdout, stderr } = await exec(program, args, { cwd, env, timeoutMs: BUILD_MS });
+    if (code !== 0) return `${program} ${args.join(' ')} ended with ${code}: ${(stderr + stdout).trim().slice(-1500)}`;
+  }
+  return null;
+}
