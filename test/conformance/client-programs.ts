@@ -17,6 +17,7 @@ export interface ClientProgram {
   readonly command: readonly [string, ...string[]];
 }
 
+const JDBC = '/usr/share/java/postgresql.jar';
 const PYTHON = ['/usr/bin/python3', '-B'] as const;
 
 /** npm's registry as it is set up on this machine; the versions and their hashes are in the lock file. */
@@ -29,6 +30,13 @@ export const clientPrograms: readonly ClientProgram[] = [
     packages: ['gcc', 'libc6-dev', 'libpq-dev'],
     build: [['sh', '-c', 'gcc -O1 -Wall -I"$(pg_config --includedir)" -o client client.c -lpq -lpthread']],
     command: ['./client'],
+  },
+  {
+    name: 'jdbc',
+    folder: 'java',
+    packages: ['default-jdk-headless', 'libpostgresql-jdbc-java'],
+    build: [['javac', '-encoding', 'UTF-8', '-cp', JDBC, 'Client.java']],
+    command: ['java', '-Xmx512m', '-Dfile.encoding=UTF-8', '-Dstdout.encoding=UTF-8', '-cp', `${JDBC}:.`, 'Client'],
   },
   {
     name: 'psycopg2',
@@ -53,6 +61,12 @@ export const clientPrograms: readonly ClientProgram[] = [
     folder: 'python',
     packages: ['python3', 'python3-pyodbc', 'odbc-postgresql', 'odbcinst'],
     command: [...PYTHON, 'odbc_client.py'],
+  },
+  {
+    name: 'dbd_pg',
+    folder: 'perl',
+    packages: ['perl', 'libdbd-pg-perl'],
+    command: ['/usr/bin/perl', 'client.pl'],
   },
   {
     name: 'node-postgres',
