@@ -69,6 +69,24 @@ export const clientPrograms: readonly ClientProgram[] = [
     command: ['/usr/bin/perl', 'client.pl'],
   },
   {
+    name: 'ruby_pg',
+    folder: 'ruby',
+    packages: ['ruby', 'ruby-pg'],
+    command: ['/usr/bin/ruby', '-W0', 'client.rb'],
+  },
+  {
+    name: 'php_pgsql',
+    folder: 'php',
+    packages: ['php-cli', 'php-pgsql'],
+    command: ['/usr/bin/php', 'pgsql.php'],
+  },
+  {
+    name: 'php_pdo',
+    folder: 'php',
+    packages: ['php-cli', 'php-pgsql'],
+    command: ['/usr/bin/php', 'pdo.php'],
+  },
+  {
     name: 'node-postgres',
     folder: 'node',
     packages: [],
