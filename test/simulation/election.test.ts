@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Coverage } from './coverage.ts';
 import { runSeed } from './world.ts';
 
 const FIXED_SEEDS = 20;
 const FRESH_SEEDS = 10;
 
+const coverage = new Coverage();
+
 function holds(seed: number): void {
-  const result = runSeed(seed, { traceLines: 200 });
+  const result = runSeed(seed, { traceLines: 200, planted: { step: coverage.wrap } });
   assert.equal(
     result.violation,
     null,
@@ -42,6 +45,36 @@ test('I1, I2, I4, I5, I6, I10 hold through faults, on fresh seeds', (t) => {
   const start = 1_000_000 + Math.floor(Math.random() * 1_000_000_000);
   t.diagnostic(`seeds ${start} to ${start + FRESH_SEEDS - 1}`);
   for (let seed = start; seed < start + FRESH_SEEDS; seed++) holds(seed);
+});
+
+/** The arrows of the diagram in election/SPEC.md. */
+const ARROWS = [
+  'INIT → FENCED',
+  'INIT → CLONING',
+  'INIT → CANDIDATE',
+  'FENCED → FOLLOWER',
+  'FOLLOWER → PLEDGED',
+  'FOLLOWER → REWINDING',
+  'PLEDGED → FOLLOWER',
+  'PLEDGED → CANDIDATE',
+  'CANDIDATE → PROMOTING',
+  'PROMOTING → LEADER_HELD',
+  'LEADER_HELD → LEADER_OPEN',
+  'LEADER_HELD → DEMOTING',
+  'LEADER_OPEN → DEMOTING',
+  'LEADER_OPEN → DRAINING',
+  'DRAINING → FENCED',
+  'DEMOTING → FENCED',
+  'CLONING → INIT',
+  'REWINDING → INIT',
+];
+
+test('the runs so far went through every arrow of the diagram', (t) => {
+  t.diagnostic(coverage.report());
+  assert.deepEqual(
+    ARROWS.filter((arrow) => !coverage.transitions.has(arrow)),
+    [],
+  );
 });
 
 test('the same seed gives the same run, another seed another', () => {

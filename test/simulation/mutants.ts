@@ -2,6 +2,7 @@ import type { ClusterView } from '../../election/core/cluster-view.ts';
 import type { Effect, Input, Step } from '../../election/core/types.ts';
 import { keysOf } from '../../election/store/keys.ts';
 import { CLUSTER } from './node.ts';
+import { decodeRecord, encodeRecord, leaderRecord, type SyncRecord, syncRecord } from '../../election/store/records.ts';
 import type { Planted } from './world.ts';
 
 const keys = keysOf(CLUSTER);
@@ -60,6 +61,21 @@ function stillReceiving(real: Step): Step {
     const effects = result.effects.map((e) => (e.type === 'pg-follow' && e.peer === null ? nothing(e) : e));
     return { state: result.state, effects };
   };
+}
+
+/** Every durability record that a leader writes, changed: the one of an acquire transaction, or those after it. */
+function records(change: (record: SyncRecord) => SyncRecord, acquiring: boolean): Planted {
+  return effects((effect) => {
+    if (effect.type !== 'transact') return effect;
+    const acquires = effect.transaction.then.some((o) => o.type === 'put' && o.key === keys.term);
+    if (acquires !== acquiring) return effect;
+    const then = effect.transaction.then.map((operation) => {
+      if (operation.type !== 'put' || operation.key !== keys.sync) return operation;
+      const record = decodeRecord(syncRecord, operation.value);
+      return record === null ? operation : { ...operation, value: encodeRecord(syncRecord, change(record)) };
+    });
+    return { ...effect, transaction: { ...effect.transaction, then } };
+  });
 }
 
 export const MUTANTS: readonly Mutant[] = [
@@ -143,5 +159,119 @@ export const MUTANTS: readonly Mutant[] = [
     from: 340,
     seeds: 60,
     planted: { slowRecoveryMs: 2000 },
+  },
+  {
+    name: 'the same term is taken again',
+    breaks: ['I4'],
+    seeds: 60,
+    planted: effects((effect) => {
+      if (effect.type !== 'transact') return effect;
+      const then = effect.transaction.then.map((o) => {
+        if (o.type !== 'put') return o;
+        if (o.key === keys.term) return { ...o, value: String(Math.max(1, Number(o.value) - 1)) };
+        const record = o.key === keys.leader ? decodeRecord(leaderRecord, o.value) : null;
+        if (record === null) return o;
+        const term = (record.term > 1n ? record.term - 1n : 1n) as never;
+        return { ...o, value: encodeRecord(leaderRecord, { ...record, term }) };
+      });
+      return { ...effect, transaction: { ...effect.transaction, then } };
+    }),
+  },
+  {
+    name: 'a candidate is content with one pledge too few',
+    breaks: ['I2'],
+    seeds: 100,
+    planted: views((view, node) => {
+      if (view.sync === null || view.sync.record.members.length < 2) return view;
+      const gone = view.sync.record.members.find((name) => name !== node);
+      const members = view.sync.record.members.filter((name) => name !== gone);
+      return { ...view, sync: { ...view.sync, record: { ...view.sync.record, members } } };
+    }),
+  },
+  {
+    name: 'followers acknowledge whose agents have not agreed to the term',
+    breaks: ['I2', 'S8'],
+    seeds: 400,
+    planted: effects((e) =>
+      e.type === 'pg-set-synchronous' && e.k > 0 ? { ...e, names: ['a', 'b', 'c', 'd', 'e'] } : e,
+    ),
+  },
+  {
+    name: 'a new term forgets that the old leader is a member',
+    breaks: ['I2'],
+    seeds: 300,
+    planted: records((r) => (r.members.length > 1 ? { ...r, members: r.members.slice(0, -1) } : r), true),
+  },
+  {
+    name: 'a leader that goes on alone does not record it',
+    breaks: ['I2'],
+    seeds: 100,
+    planted: records(
+      (r) => (r.k === 0 ? { ...r, k: 1, members: ['a', 'b', 'c'].filter((n) => n !== r.leader) } : r),
+      false,
+    ),
+  },
+  {
+    name: 'a record names more acknowledgements than PostgreSQL waits for',
+    breaks: ['I2'],
+    seeds: 100,
+    planted: records((r) => (r.k > 0 ? { ...r, k: r.members.length } : r), false),
+  },
+  {
+    name: 'a copy that parted is followed instead of rewound',
+    breaks: ['I2', 'S8', 'I6'],
+    seeds: 100,
+    planted: effects((e) => (e.type === 'pg-rewind' || e.type === 'pg-clone' ? nothing(e) : e)),
+  },
+  {
+    name: 'a leader keeps the rule of the term before',
+    breaks: ['I1', 'I2'],
+    seeds: 100,
+    planted: {
+      step: (real) => (state, input) => {
+        const result = real(state, input);
+        if (result.state.mode.kind !== 'PROMOTING') return result;
+        return { ...result, effects: result.effects.map((e) => (e.type === 'pg-set-synchronous' ? nothing(e) : e)) };
+      },
+    },
+  },
+  {
+    name: 'the key is given back while PostgreSQL runs',
+    breaks: ['I10', 'I1', 'I2'],
+    seeds: 60,
+    planted: {
+      step: (real) => (state, input) => {
+        const result = real(state, input);
+        const lease = 'lead' in state.mode ? state.mode.lead.lease : null;
+        if (result.state.mode.kind !== 'DEMOTING' || lease === null || state.mode.kind === 'DEMOTING') return result;
+        return {
+          ...result,
+          effects: [{ type: 'revoke-lease', lease, id: 1_000_000, timeoutMs: 1000 }, ...result.effects],
+        };
+      },
+    },
+  },
+  {
+    name: 'a candidate believes what others pledged for an older term',
+    breaks: ['I2', 'S8'],
+    seeds: 300,
+    planted: views((view, node) => {
+      const pledges = new Map(view.pledges);
+      for (const [n, p] of pledges) {
+        if (n === node) continue;
+        pledges.set(n, { ...p, record: { ...p.record, term: (view.term.value + 1n) as never } });
+      }
+      return { ...view, pledges };
+    }),
+  },
+  {
+    name: 'a leader writes without looking whether the key is still its own',
+    breaks: ['I1', 'I2', 'I4'],
+    seeds: 300,
+    planted: effects((e) => {
+      if (e.type !== 'transact' || e.transaction.then.some((o) => o.type === 'put' && o.key === keys.term)) return e;
+      const compare = e.transaction.compare.filter((c) => c.key !== keys.leader);
+      return { ...e, transaction: { ...e.transaction, compare } };
+    }),
   },
 ];

@@ -1,7 +1,11 @@
 import { parseArgs } from 'node:util';
+import { Coverage } from './coverage.ts';
 import { runSeed } from './world.ts';
 
-/** `simulate.ts --seeds N --start S [--trace LINES] [--verbose]`: runs seeds S … S+N−1, prints every failure with its trace. Exit code 1 if any. */
+/**
+ * `npm run simulate -- --seeds N --start S [--trace LINES] [--verbose] [--coverage]`: runs seeds S … S+N−1, prints every failure
+ * with its trace, and with `--coverage` which cells of the table and which transitions they went through. Exit code 1 if any failed.
+ */
 function main(): void {
   const { values } = parseArgs({
     options: {
@@ -9,15 +13,18 @@ function main(): void {
       start: { type: 'string', default: '1' },
       trace: { type: 'string', default: '150' },
       verbose: { type: 'boolean', default: false },
+      coverage: { type: 'boolean', default: false },
     },
   });
   const start = Number(values.start);
+  const coverage = new Coverage();
+  const planted = values.coverage ? { step: coverage.wrap } : {};
   const begun = performance.now();
   const failed: number[] = [];
   let terms = 0;
   let acknowledged = 0;
   for (let seed = start; seed < start + Number(values.seeds); seed++) {
-    const result = runSeed(seed, { traceLines: Number(values.trace) });
+    const result = runSeed(seed, { traceLines: Number(values.trace), planted });
     terms += result.terms;
     acknowledged += result.acknowledged;
     if (result.violation !== null) {
@@ -31,6 +38,7 @@ function main(): void {
   }
   const seconds = ((performance.now() - begun) / 1000).toFixed(1);
   console.log(`${values.seeds} seeds, ${terms} terms, ${acknowledged} acknowledged writes, ${seconds} s`);
+  if (values.coverage) console.log(coverage.report());
   console.log(failed.length === 0 ? 'no invariant broken' : `broken with seeds ${failed.join(' ')}`);
   process.exitCode = failed.length === 0 ? 0 : 1;
 }
