@@ -60,11 +60,13 @@ export function redactConfig(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(redactConfig);
   if (!isTree(value)) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([key, child]) => [
-      key,
-      isSecretName(key) && typeof child === 'string' ? '(secret)' : redactConfig(child),
-    ]),
+    Object.entries(value).map(([key, child]) => [key, isSecretName(key) ? redactSecret(child) : redactConfig(child)]),
   );
+}
+
+function redactSecret(value: unknown): unknown {
+  if (!isTree(value)) return '(secret)';
+  return Object.fromEntries(Object.keys(value).map((key) => [key, '(secret)']));
 }
 
 type Tree = Record<string, unknown>;
@@ -211,7 +213,8 @@ class Builder {
 
   #putSecretFile(field: ConfigField, file: string, source: string): void {
     try {
-      this.put(field.path, readFileSync(file, 'utf8').replace(/\r?\n$/, ''), `${source} → ${file}`);
+      const text = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+      this.put(field.path, parseFieldText(field, text), `${source} → ${file}`);
     } catch (error) {
       this.faults.push({ path: field.path, source, message: `${file} cannot be read: ${reasonOf(error)}` });
     }

@@ -69,6 +69,10 @@ function proxyRelations(proxy: ProxyConfig): RelationFault[] {
       missing: true,
     });
   }
+  for (const name of ['hba', 'ident'] as const) {
+    if (proxy.auth[name] === undefined || proxy.auth[`${name}File`] === undefined) continue;
+    faults.push({ path: `proxy.auth.${name}`, message: `is given by proxy.auth.${name}File too; keep one` });
+  }
   const { mode, caFile, certFile, keyFile } = proxy.serverTls;
   if ((mode === 'verify-full' || mode === 'verify-ca') && caFile === undefined) {
     faults.push({

@@ -160,6 +160,19 @@ export const proxyConfig = z.strictObject({
     .int()
     .min(65536)
     .default(16 * 1024 * 1024),
+  /** Who may log in from where, and how; by default everybody by SCRAM. */
+  auth: z
+    .strictObject({
+      /** In pg_hba.conf's format; or its lines, here. */
+      hbaFile: z.string().optional(),
+      hba: z.array(z.string()).optional(),
+      /** In pg_ident.conf's format; or its lines, here. */
+      identFile: z.string().optional(),
+      ident: z.array(z.string()).optional(),
+      /** By role name: with what the proxy logs in to servers for clients that gave no proof (trust, cert). */
+      passwords: z.record(z.string(), secret).default({}),
+    })
+    .prefault({}),
   /** TLS to the clients. */
   tls: z
     .strictObject({

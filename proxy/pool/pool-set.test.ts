@@ -30,6 +30,16 @@ test('after a login with a new password every pool of the user opens its connect
   pools.close();
 });
 
+test('a user who was let in without a proof uses the last one that was given, and replaces none', () => {
+  const { pools } = new FakePools({}, false);
+  const none: Credentials = { kind: 'none', method: 'trust' };
+  assert.equal(pools.proofOf('app', none), none);
+  pools.noteLogin('app', 'app', NEW);
+  pools.noteLogin('app', 'app', none);
+  assert.equal(pools.proofOf('app', none), NEW);
+  pools.close();
+});
+
 test('at the limit over all pools an idle connection of another pool is closed to make room, the longest idle first', async () => {
   const fake = new FakePools({ pool: { maxConnections: 2 } });
   const [a, b, c] = ['a', 'b', 'c'].map((user) => fake.of(user));

@@ -78,7 +78,7 @@ export class PoolSet implements PoolHost {
     const key = `${place.node}\0${place.host}\0${place.port}\0${place.term ?? place.role}\0${user}\0${database}`;
     let pool = this.#pools.get(key);
     if (pool === undefined || pool.closed) {
-      const newest = this.#proofs.of(user) ?? credentials;
+      const newest = this.proofOf(user, credentials);
       const limits = this.#settings.limitsOf(database, user);
       pool = new Pool({ place, user, database, credentials: newest, limits }, this);
       this.#pools.set(key, pool);
@@ -90,8 +90,13 @@ export class PoolSet implements PoolHost {
 
   /** A user has just proven who it is: every pool of it opens its next connections with this. */
   noteLogin(user: string, database: string, credentials: Credentials): void {
-    this.#proofs.note(user, database, credentials);
-    for (const pool of this.#pools.values()) if (pool.options.user === user) pool.renew(credentials);
+    const newest = this.#proofs.note(user, database, credentials);
+    for (const pool of this.#pools.values()) if (pool.options.user === user) pool.renew(newest);
+  }
+
+  /** What logs this user in to servers: the newest proof that is held, else its own. */
+  proofOf(user: string, own: Credentials): Credentials {
+    return this.#proofs.of(user) ?? own;
   }
 
   all(): IterableIterator<Pool> {

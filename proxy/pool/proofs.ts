@@ -9,9 +9,12 @@ export class Proofs {
   readonly #byUser = new Map<string, Credentials>();
   readonly #pairs = new Map<string, { readonly user: string; readonly database: string }>();
 
-  note(user: string, database: string, credentials: Credentials): void {
-    renew(this.#byUser, user, credentials);
+  /** Returns the one to use from now on: who was let in without a proof (trust, cert) brings none that could replace an older one. */
+  note(user: string, database: string, credentials: Credentials): Credentials {
+    const newest = credentials.kind === 'none' ? (this.#byUser.get(user) ?? credentials) : credentials;
+    renew(this.#byUser, user, newest);
     renew(this.#pairs, `${user}\0${database}`, { user, database });
+    return newest;
   }
 
   of(user: string): Credentials | undefined {

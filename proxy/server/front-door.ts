@@ -1,8 +1,7 @@
 import type { Socket } from 'node:net';
 import { ClientError } from '../../common/errors.ts';
 import { acceptClient } from '../auth/accept.ts';
-import type { ClientTls } from '../auth/connection.ts';
-import type { AcceptedClient, BackendTls, VerifierSource } from '../auth/types.ts';
+import type { AcceptedClient, VerifierSource } from '../auth/types.ts';
 import { CONSOLE_DATABASE, serveConsole } from '../admin/console.ts';
 import type { MetricsRegistry } from '../admin/metrics.ts';
 import type { AdminProviders } from '../admin/types.ts';
@@ -12,14 +11,14 @@ import type { StopMode } from '../admin/types.ts';
 import { drainSessions } from './drain.ts';
 import { errorResponse } from '../wire/encode.ts';
 import { CancelRouter } from './cancel-routing.ts';
+import type { LiveAuth } from './live-auth.ts';
 import { openSession } from './open-session.ts';
 import { pipeReplication } from './replication-pipe.ts';
 
 export interface FrontDoorOptions {
   readonly context: SessionContext;
   readonly verifiers: VerifierSource;
-  readonly tls: ClientTls | null;
-  readonly serverTls: BackendTls;
+  readonly auth: LiveAuth;
   readonly metrics: MetricsRegistry;
   /** Aborted when everything ends at once. */
   readonly signal: AbortSignal;
@@ -78,14 +77,17 @@ export class FrontDoor {
   }
 
   async #accept(socket: Socket, providers: AdminProviders): Promise<void> {
-    const { verifiers, tls, context, signal } = this.#options;
+    const { verifiers, auth, context, signal } = this.#options;
+    const { tls, policy } = auth.current;
     const tlsRequired = context.config.tls?.required ?? false;
-    const outcome = await acceptClient(socket, { verifiers, tls, tlsRequired, signal });
+    const outcome = await acceptClient(socket, { verifiers, tls, tlsRequired, policy, signal });
+    if (outcome.kind === 'cancel') {
+      await this.#router.route(outcome);
+      outcome.close();
+    }
     this.#strangers -= 1;
     switch (outcome.kind) {
       case 'cancel':
-        await this.#router.route(outcome);
-        outcome.close();
         return;
       case 'client':
         await this.#serve(outcome, providers);
@@ -96,7 +98,7 @@ export class FrontDoor {
   }
 
   async #serve(client: AcceptedClient, providers: AdminProviders): Promise<void> {
-    const { context, metrics, signal, serverTls } = this.#options;
+    const { context, metrics, signal, auth } = this.#options;
     const { config } = context;
     // An error on a socket without a listener would end the process.
     client.socket.on('error', () => client.socket.destroy());
@@ -113,7 +115,7 @@ export class FrontDoor {
       return;
     }
     if (client.replication !== 'off') {
-      await this.#count(pipeReplication(context, client, serverTls, signal));
+      await this.#count(pipeReplication(context, client, auth.current.serverTls, signal));
       return;
     }
     await openSession(

@@ -22,9 +22,10 @@ import { StatementStore } from '../session/prepared.ts';
 import { createClassifier } from '../sql/classify.ts';
 import { Catalogs } from './catalogs.ts';
 import { createLeaseClock } from './lease-clock.ts';
+import { LiveAuth } from './live-auth.ts';
 import { monitorTargets, sameTargets } from './targets.ts';
 import { poolPlaces, poolSettings } from './pool-settings.ts';
-import { backendTls, driverTls } from './tls.ts';
+import { driverTls } from './tls.ts';
 
 /** What a proxy is made of, but for its doors to the outside. */
 export interface ProxyParts {
@@ -32,6 +33,7 @@ export interface ProxyParts {
   readonly gate: ObservableWriteGate;
   readonly metrics: MetricsRegistry;
   readonly verifiers: VerifierSource;
+  readonly auth: LiveAuth;
   readonly context: SessionContext;
   /** In the order of making; to be called in the opposite order. */
   readonly closers: (() => Promise<void> | void)[];
@@ -49,13 +51,14 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
   const { proxy, cluster } = config;
   const service = needService(config);
   const classifier = await createClassifier({ seed: Math.floor(Math.random() * 2 ** 32) });
-  const serviceTls = driverTls(backendTls(proxy));
   const clock = createLeaseClock();
   const metrics = createProxyMetrics();
   const store = options.store ?? createEtcdStore({ endpoints: cluster.etcd, logger });
   const { marginMs, ttlMs } = cluster;
   const lease = createLeaseView({ store, cluster: cluster.name, proxyId: proxy.id, clock, marginMs, ttlMs, logger });
   const live = new LiveConfig(proxy);
+  const auth = new LiveAuth(live, logger);
+  const serviceTls = driverTls(() => auth.current.serverTls);
   const gate = createWriteGate({ lease, clock, limits: () => live.current.hold });
   const monitor = createReplicationMonitor({
     clock,
@@ -63,8 +66,15 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
     logger,
     ...(serviceTls === false ? {} : { tls: serviceTls }),
   });
-  const pools = new PoolSet({ settings: poolSettings(proxy), clock, logger, login: loginToBackend });
-  live.subscribe((next) => pools.reconfigure(poolSettings(next)));
+  const pools = new PoolSet({
+    settings: poolSettings(proxy, auth.current.serverTls),
+    clock,
+    logger,
+    login: loginToBackend,
+  });
+  const repool = () => pools.reconfigure(poolSettings(live.current, auth.current.serverTls));
+  live.subscribe(repool);
+  auth.subscribe(repool);
   const catalogs = new Catalogs({ service, lease, monitor, pools, logger });
   const unfollow = followCluster(lease, monitor, pools);
   const servers = () => serversOf(lease, monitor);
@@ -96,8 +106,9 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
     () => pools.close(),
     () => catalogs.close(),
     unfollow,
+    () => auth.close(),
   ];
-  return { store, gate, metrics, verifiers, context, closers };
+  return { store, gate, metrics, verifiers, auth, context, closers };
 }
 
 /** What follows from each change in etcd: the monitor's targets, and the end of older terms' connections (S5). */

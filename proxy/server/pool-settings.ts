@@ -3,12 +3,12 @@ import type { ProxyConfig } from '../../common/config/schema.ts';
 import type { MonitorTargets } from '../../replication-monitor/types.ts';
 import type { BackendPlace } from '../pool/place.ts';
 import type { PoolSettings } from '../pool/pool-set.ts';
-import { backendTls } from './tls.ts';
+import type { BackendTls } from '../auth/types.ts';
 
-/** What pools take from the configuration. Throws LeaseholdError `CONFIG` for a file that cannot be read. */
-export function poolSettings(proxy: ProxyConfig): PoolSettings {
+/** What pools take from the configuration. */
+export function poolSettings(proxy: ProxyConfig, tls: BackendTls): PoolSettings {
   return {
-    tls: backendTls(proxy),
+    tls,
     connections: connectionLimits(proxy),
     limitsOf: (database, user) => poolLimits(proxy, database, user),
   };

@@ -19,11 +19,13 @@ export interface ReloaderOptions {
   readonly live: LiveConfig;
   /** Reads file, environment and flags again; null where the process was not started from such. */
   readonly load: (() => LeaseholdConfig) | null;
+  /** What else can be wrong with a configuration: files that it names. Throws ConfigError. */
+  readonly check?: (proxy: ProxyConfig) => void;
   readonly logger: Logger;
 }
 
 /** Parts of `proxy` that are read when the process starts: sockets, files, identity. */
-const AT_START = ['id', 'listen', 'advertise', 'http', 'tls', 'serverTls'] as const satisfies (keyof ProxyConfig)[];
+const AT_START = ['id', 'listen', 'advertise', 'http', 'serverTls'] as const satisfies (keyof ProxyConfig)[];
 
 export function createReloader(options: ReloaderOptions): Reloader {
   const { started, live, load, logger } = options;
@@ -33,6 +35,7 @@ export function createReloader(options: ReloaderOptions): Reloader {
       let next: LeaseholdConfig;
       try {
         next = load();
+        options.check?.(keepStarted(next.proxy, started.proxy));
       } catch (error) {
         const faults = error instanceof ConfigError ? error.faults : [];
         logger.error(
@@ -56,6 +59,11 @@ export function createReloader(options: ReloaderOptions): Reloader {
     set(path, text) {
       const full = path.startsWith('proxy.') ? path : `proxy.${path}`;
       const proxy = withValue({ ...started, proxy: live.current }, full, text);
+      try {
+        options.check?.(proxy);
+      } catch (error) {
+        throw invalid(full, error instanceof Error ? error.message : String(error));
+      }
       live.replace(proxy);
       logger.info({ event: 'config.set', setting: full }, 'a setting was changed until the next reload');
     },

@@ -33,7 +33,7 @@ export async function pipeReplication(
         ...at,
         user: client.user,
         database: client.database,
-        credentials: client.credentials,
+        credentials: context.pools.proofOf(client.user, client.credentials),
         parameters,
         tls,
         replication: client.replication === 'physical' ? 'physical' : 'database',

@@ -11,11 +11,11 @@ import { createRegistration, type Registration } from '../cluster/registration.t
 import { randomBytes } from 'node:crypto';
 import { FrontDoor } from './front-door.ts';
 import { listen, stopListening } from './listener.ts';
+import { loadAuth } from './live-auth.ts';
 import { makeParts, type ProxyParts } from './parts.ts';
 import { createReloader, type Reloader } from './reload.ts';
 import { Stopping } from './drain.ts';
 import { createProviders } from './providers.ts';
-import { backendTls, clientTls } from './tls.ts';
 
 export interface RunningProxy {
   readonly address: { readonly host: string; readonly port: number };
@@ -46,15 +46,19 @@ export interface ProxyOptions {
 export async function runProxy(options: ProxyOptions): Promise<RunningProxy> {
   const { config, logger } = options;
   const { proxy } = config;
-  const tls = clientTls(proxy);
   const parts = await makeParts(options);
-  const { context, verifiers, metrics } = parts;
-  const reloader = createReloader({ started: config, live: context.live, load: options.load ?? null, logger });
+  const { context, verifiers, metrics, auth } = parts;
+  const reloader = createReloader({
+    started: config,
+    live: context.live,
+    load: options.load ?? null,
+    check: loadAuth,
+    logger,
+  });
   const stopping = new Stopping(options.signal);
   const control: ProxyControl = { ...reloader, stop: (how) => stopping.begin(how) };
   const stop = new AbortController();
-  const serverTls = backendTls(proxy);
-  const door = new FrontDoor({ context, verifiers, tls, serverTls, metrics, signal: stop.signal });
+  const door = new FrontDoor({ context, verifiers, auth, metrics, signal: stop.signal });
   const providers = createProviders({
     context,
     pools: context.pools,

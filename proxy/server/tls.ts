@@ -2,7 +2,7 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { type ConnectionOptions, createSecureContext, getCACertificates, type SecureContextOptions } from 'node:tls';
 import type { ProxyConfig } from '../../common/config/schema.ts';
-import { LeaseholdError } from '../../common/errors.ts';
+import { ConfigError } from '../../common/errors.ts';
 import { endPointBinding } from '../auth/certificate.ts';
 import type { ClientTls } from '../auth/connection.ts';
 import type { BackendTls } from '../auth/types.ts';
@@ -13,7 +13,7 @@ export type DriverTls = false | ConnectionOptions;
 /** `caFile` for the authorities that the machine trusts. */
 const SYSTEM = 'system';
 
-/** What the proxy shows its clients; null: no TLS. All functions throw LeaseholdError `CONFIG` for a file that is not right. */
+/** What the proxy shows its clients; null: no TLS. All functions throw ConfigError for a file that is not right. */
 export function clientTls(proxy: ProxyConfig): ClientTls | null {
   if (proxy.tls === undefined) return null;
   const { certFile, keyFile, clientCaFile, crlFile, minVersion } = proxy.tls;
@@ -45,11 +45,17 @@ export function backendTls(proxy: ProxyConfig): BackendTls {
   return { mode, secureContext: context('proxy.serverTls', made), fingerprint, channelBinding };
 }
 
-/** The same, for connections of the service role, which go without TLS under `allow` and `prefer`. */
-export function driverTls({ mode, secureContext }: BackendTls): DriverTls {
+/**
+ * The same, for connections of the service role, which go without TLS under `allow` and `prefer`. Files that were reread count from
+ * the next connection on: the driver copies the options when it makes one.
+ */
+export function driverTls(now: () => BackendTls): DriverTls {
+  const { mode } = now();
   if (mode === 'disable' || mode === 'allow' || mode === 'prefer') return false;
   return {
-    secureContext,
+    get secureContext() {
+      return now().secureContext;
+    },
     rejectUnauthorized: mode !== 'require',
     ...(mode === 'verify-ca' ? { checkServerIdentity: () => undefined } : {}),
   };
@@ -64,7 +70,7 @@ function context(setting: string, options: SecureContextOptions): ReturnType<typ
   try {
     return createSecureContext(options);
   } catch (error) {
-    throw new LeaseholdError('CONFIG', `${setting}: ${String(error)}`, error);
+    throw new ConfigError([{ path: setting, source: 'its files', message: String(error) }]);
   }
 }
 
@@ -72,6 +78,6 @@ function read(path: string, setting: string): Buffer {
   try {
     return readFileSync(path);
   } catch (error) {
-    throw new LeaseholdError('CONFIG', `${setting}: cannot read ${path}: ${String(error)}`, error);
+    throw new ConfigError([{ path: setting, source: path, message: `cannot be read: ${String(error)}` }]);
   }
 }

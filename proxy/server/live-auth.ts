@@ -1,0 +1,119 @@
+import { stat } from 'node:fs/promises';
+import type { LiveConfig } from '../../common/config/live.ts';
+import type { ProxyConfig } from '../../common/config/schema.ts';
+import { ConfigError } from '../../common/errors.ts';
+import type { Logger } from '../../common/logger.ts';
+import type { ClientTls } from '../auth/connection.ts';
+import { loadPolicy } from '../auth/load-policy.ts';
+import type { AuthPolicy } from '../auth/policy.ts';
+import type { BackendTls } from '../auth/types.ts';
+import { backendTls, clientTls } from './tls.ts';
+
+/** What files say of who may log in and how: certificates, rules, maps. Replaced as a whole. */
+export interface AuthState {
+  /** Null: no TLS for clients. */
+  readonly tls: ClientTls | null;
+  readonly serverTls: BackendTls;
+  readonly policy: AuthPolicy;
+}
+
+/** How often files are looked at. A change counts when it has been the same twice, so that nothing is read half written. */
+const LOOK_MS = 1_000;
+
+/**
+ * Holds the state and renews it when the configuration is replaced or a file changes on disk (as cert-manager changes
+ * them). Files with faults are logged once, and what was in force stays. Throws LeaseholdError `CONFIG` when it is made of such.
+ */
+export class LiveAuth {
+  readonly #live: LiveConfig;
+  readonly #logger: Logger;
+  readonly #timer: NodeJS.Timeout;
+  readonly #unsubscribe: () => void;
+  readonly #listeners = new Set<() => void>();
+  #current: AuthState;
+  #files: readonly string[];
+  /** What the files looked like at the first look after they were read, and at the last one. */
+  #read: string | null = null;
+  #seen: string | null = null;
+  #looking = false;
+
+  constructor(live: LiveConfig, logger: Logger, lookMs = LOOK_MS) {
+    this.#live = live;
+    this.#logger = logger;
+    const { state, files } = loadAuth(live.current);
+    this.#current = state;
+    this.#files = files;
+    this.#unsubscribe = live.subscribe(() => this.reload());
+    this.#timer = setInterval(() => void this.#look(), lookMs);
+    this.#timer.unref();
+  }
+
+  get current(): AuthState {
+    return this.#current;
+  }
+
+  /** Called after each change, with the new state in `current`. */
+  subscribe(listener: () => void): void {
+    this.#listeners.add(listener);
+  }
+
+  /** Reads everything again. False: there are faults, which were logged, and what was in force stays. */
+  reload(): boolean {
+    try {
+      const { state, files } = loadAuth(this.#live.current);
+      this.#current = state;
+      this.#files = files;
+    } catch (error) {
+      const faults = error instanceof ConfigError ? error.faults : [];
+      this.#logger.error(
+        { event: 'auth.reload-refused', faults, error: String(error) },
+        'certificates or rules have faults: those in force stay',
+      );
+      return false;
+    }
+    this.#read = null; // at the next look
+    this.#logger.info({ event: 'auth.reloaded', files: this.#files }, 'certificates and rules were read again');
+    for (const listener of this.#listeners) listener();
+    return true;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#unsubscribe();
+  }
+
+  async #look(): Promise<void> {
+    if (this.#looking) return; // a file system that hangs is asked once
+    this.#looking = true;
+    const looks = (await Promise.all(this.#files.map(lookOf))).join('\n');
+    this.#looking = false;
+    const settled = looks === this.#seen;
+    this.#seen = looks;
+    this.#read ??= looks;
+    if (!settled || looks === this.#read) return;
+    this.reload();
+    this.#read = looks;
+  }
+}
+
+/** Throws LeaseholdError `CONFIG` with every fault that was found. */
+export function loadAuth(proxy: ProxyConfig): { readonly state: AuthState; readonly files: readonly string[] } {
+  const { policy, files } = loadPolicy(proxy);
+  const { tls, serverTls } = proxy;
+  const named = [tls?.certFile, tls?.keyFile, tls?.clientCaFile, tls?.crlFile];
+  const ofServers = [serverTls.caFile, serverTls.crlFile, serverTls.certFile, serverTls.keyFile];
+  return {
+    state: { tls: clientTls(proxy), serverTls: backendTls(proxy), policy },
+    files: [...files, ...[...named, ...ofServers].filter((each) => each !== undefined)],
+  };
+}
+
+/** Another file, another time or another size is another content. Links are followed. */
+async function lookOf(file: string): Promise<string> {
+  try {
+    const { ino, size, mtimeMs } = await stat(file);
+    return `${file} ${ino} ${size} ${mtimeMs}`;
+  } catch {
+    return `${file} -`;
+  }
+}
