@@ -13,7 +13,7 @@ export function addressBytes(text: string): AddressBytes | null {
   const [head = '', rest] = plain.split('::');
   const left = groups(head);
   const right = rest === undefined ? [] : groups(rest);
-  const zeros = new Array<number>(8 - left.length - right.length).fill(0);
+  const zeros = Array.from({ length: 8 - left.length - right.length }, () => 0);
   return [...left, ...zeros, ...right].flatMap((group) => [group >> 8, group & 0xff]);
 }
 

@@ -243,7 +243,7 @@ n  root  all`;
 
 test('addresses are read as bytes', () => {
   assert.deepEqual(addressBytes('10.0.0.1'), [10, 0, 0, 1]);
-  assert.deepEqual(addressBytes('::1'), [...new Array<number>(15).fill(0), 1]);
+  assert.deepEqual(addressBytes('::1'), [...Buffer.alloc(15), 1]);
   assert.deepEqual(addressBytes('1:2:3:4:5:6:7:8')?.slice(-2), [0, 8]);
   assert.deepEqual(addressBytes('::ffff:10.0.0.1')?.slice(-6), [255, 255, 10, 0, 0, 1]);
   assert.equal(addressBytes('10.0.0'), null);

@@ -39,7 +39,7 @@ export function loadPolicy(proxy: ProxyConfig): LoadedPolicy {
     policy: {
       ruleFor:
         rulesText === null
-          ? DEFAULT_POLICY.ruleFor
+          ? (facts, questions) => DEFAULT_POLICY.ruleFor(facts, questions)
           : (facts, questions) => findRule(rules.rules, facts, questions, ownAddresses),
       allows: (map, systemUser, user, questions) => isMapped(maps.rules, map, systemUser, user, questions),
       passwordOf: (user) => (Object.hasOwn(passwords, user) ? (passwords[user] ?? null) : null),
