@@ -1,0 +1,79 @@
+import pg from 'pg';
+import type { ProxyCluster } from '../support/proxy-cluster.ts';
+import { schemaOf } from './grammar.ts';
+import { printItem } from './messages.ts';
+import { type Hearing, play } from './player.ts';
+import type { Program } from './program.ts';
+
+export interface Difference {
+  /** Which of the programs heard something else. */
+  readonly program: Program;
+  readonly direct: Hearing;
+  readonly proxied: Hearing;
+}
+
+/** Plays programs on the leader itself and through the proxy, with the same state of the database before each. */
+export class Comparison implements AsyncDisposable {
+  readonly #cluster: ProxyCluster;
+  readonly #admin: pg.Client;
+
+  private constructor(cluster: ProxyCluster, admin: pg.Client) {
+    this.#cluster = cluster;
+    this.#admin = admin;
+  }
+
+  static async open(cluster: ProxyCluster): Promise<Comparison> {
+    const { port } = cluster.node(cluster.leader);
+    const admin = new pg.Client({ host: cluster.folder, port, user: 'postgres', database: 'app' });
+    await admin.connect();
+    await admin.query("SET client_min_messages = error; SET lock_timeout = '15s'");
+    return new Comparison(cluster, admin);
+  }
+
+  /** Null: all heard the same. The programs run at once through the proxy, so that they share its pools. */
+  async run(programs: readonly Program[]): Promise<Difference | null> {
+    const { port } = this.#cluster.node(this.#cluster.leader);
+    const direct = await this.#play(programs, port);
+    const proxied = await this.#play(programs, this.#cluster.port);
+    for (const [i, program] of programs.entries()) {
+      const [expected, heard] = [direct[i] as Hearing, proxied[i] as Hearing];
+      if (!same(expected, heard)) return { program, direct: expected, proxied: heard };
+    }
+    return null;
+  }
+
+  async #play(programs: readonly Program[], port: number): Promise<Hearing[]> {
+    try {
+      return await Promise.all(programs.map((program) => play(program, port)));
+    } finally {
+      // A transaction that nobody ended holds locks: then this fails.
+      for (const { session } of programs) await this.#admin.query(`DROP SCHEMA IF EXISTS ${schemaOf(session)} CASCADE`);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#admin.end();
+  }
+}
+
+function same(a: Hearing, b: Hearing): boolean {
+  return a.end === b.end && a.lines.length === b.lines.length && a.lines.every((line, i) => line === b.lines[i]);
+}
+
+/** The sequence, and both answers from shortly before where they part. */
+export function report({ program, direct, proxied }: Difference): string {
+  let at = 0;
+  while (at < direct.lines.length && direct.lines[at] === proxied.lines[at]) at += 1;
+  const excerpt = (hearing: Hearing): string[] => [
+    ...hearing.lines.slice(Math.max(0, at - 4), at + 8),
+    `(${hearing.end})`,
+  ];
+  return [
+    `  topics ${program.topics.join(', ')}${program.cuts === 0 ? '' : `, cut into pieces (${program.cuts})`}`,
+    ...program.items.map((item) => `    ${printItem(item)}`),
+    '  direct:',
+    ...excerpt(direct).map((line) => `    ${line}`),
+    '  through the proxy:',
+    ...excerpt(proxied).map((line) => `    ${line}`),
+  ].join('\n');
+}
