@@ -5,6 +5,8 @@ import { printItem } from './messages.ts';
 import { type Hearing, play } from './player.ts';
 import type { Program } from './program.ts';
 
+const PATIENT_MS = 20_000;
+
 export interface Difference {
   /** Which of the programs heard something else. */
   readonly program: Program;
@@ -31,20 +33,20 @@ export class Comparison implements AsyncDisposable {
   }
 
   /** Null: all heard the same. The programs run at once through the proxy, so that they share its pools. */
-  async run(programs: readonly Program[]): Promise<Difference | null> {
+  async run(programs: readonly Program[], silenceMs = PATIENT_MS): Promise<Difference | null> {
     const { port } = this.#cluster.node(this.#cluster.leader);
-    const direct = await this.#play(programs, port);
-    const proxied = await this.#play(programs, this.#cluster.port);
+    const direct = await this.#play(programs, port, silenceMs);
+    const proxied = await this.#play(programs, this.#cluster.port, silenceMs);
     for (const [i, program] of programs.entries()) {
       const [expected, heard] = [direct[i] as Hearing, proxied[i] as Hearing];
-      if (!same(expected, heard)) return { program, direct: expected, proxied: heard };
+      if (isLegal(expected) && !same(expected, heard)) return { program, direct: expected, proxied: heard };
     }
     return null;
   }
 
-  async #play(programs: readonly Program[], port: number): Promise<Hearing[]> {
+  async #play(programs: readonly Program[], port: number, silenceMs: number): Promise<Hearing[]> {
     try {
-      return await Promise.all(programs.map((program) => play(program, port)));
+      return await Promise.all(programs.map((program) => play(program, port, silenceMs)));
     } finally {
       // A transaction that nobody ended holds locks: then this fails.
       for (const { session } of programs) await this.#admin.query(`DROP SCHEMA IF EXISTS ${schemaOf(session)} CASCADE`);
@@ -56,14 +58,32 @@ export class Comparison implements AsyncDisposable {
   }
 }
 
+/** A server that ended the connection was spoken to as no client may (a query in the middle of COPY data, for instance). */
+export function isLegal(direct: Hearing): boolean {
+  return direct.end === 'answered' && !direct.lines.some((line) => line.startsWith('E SFATAL'));
+}
+
 function same(a: Hearing, b: Hearing): boolean {
   return a.end === b.end && a.lines.length === b.lines.length && a.lines.every((line, i) => line === b.lines[i]);
 }
 
-/** The sequence, and both answers from shortly before where they part. */
-export function report({ program, direct, proxied }: Difference): string {
+/** The first lines that differ, without what varies in them: equal ones are likely one fault. */
+export function signature({ direct, proxied }: Difference): string {
+  const at = firstDifference(direct, proxied);
+  const mask = (hearing: Hearing): string =>
+    (hearing.lines[at] ?? `(${hearing.end})`).replace(/\d+/g, '0').replace(/"[a-z0-9_]*"/g, '"x"');
+  return `${mask(direct)} ≠ ${mask(proxied)}`;
+}
+
+function firstDifference(direct: Hearing, proxied: Hearing): number {
   let at = 0;
   while (at < direct.lines.length && direct.lines[at] === proxied.lines[at]) at += 1;
+  return at;
+}
+
+/** The sequence, and both answers from shortly before where they part. */
+export function report({ program, direct, proxied }: Difference): string {
+  const at = firstDifference(direct, proxied);
   const excerpt = (hearing: Hearing): string[] => [
     ...hearing.lines.slice(Math.max(0, at - 4), at + 8),
     `(${hearing.end})`,

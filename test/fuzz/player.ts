@@ -13,10 +13,8 @@ export interface Hearing {
   readonly end: 'answered' | 'closed' | 'silent';
 }
 
-const SILENCE_MS = Number(process.env['LEASEHOLD_FUZZ_SILENCE_MS'] ?? 20_000);
-
-/** Plays the program on a connection of its own to that port of this machine. */
-export async function play(program: Program, port: number): Promise<Hearing> {
+/** Plays the program on a connection of its own to that port of this machine; `silenceMs`: how long to wait for an answer. */
+export async function play(program: Program, port: number, silenceMs: number): Promise<Hearing> {
   const login = await loginToBackend(
     {
       host: '127.0.0.1',
@@ -29,7 +27,7 @@ export async function play(program: Program, port: number): Promise<Hearing> {
     },
     { signal: AbortSignal.timeout(60_000), connectTimeoutMs: 60_000 },
   );
-  const player = new Player(login.socket, program.cuts);
+  const player = new Player(login.socket, program.cuts, silenceMs);
   try {
     return await player.run([...program.setup, ...program.items]);
   } finally {
@@ -40,14 +38,16 @@ export async function play(program: Program, port: number): Promise<Hearing> {
 class Player {
   readonly #socket: Socket;
   readonly #random: Random | null;
+  readonly #silenceMs: number;
   readonly #expectation = new Expectation();
   readonly #lines: string[] = [];
   #received: Buffer = Buffer.alloc(0);
   #closed = false;
   #wake: () => void = () => undefined;
 
-  constructor(socket: Socket, cuts: number) {
+  constructor(socket: Socket, cuts: number, silenceMs: number) {
     this.#socket = socket;
+    this.#silenceMs = silenceMs;
     this.#random = cuts === 0 ? null : new Random(cuts);
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.on('error', () => undefined);
@@ -77,7 +77,7 @@ class Player {
   /** Says good-bye and hears what is still to come: whatever is said to nobody's question belongs to somebody else. */
   async #leave(): Promise<Hearing['end']> {
     this.#socket.write(TERMINATE);
-    const deadline = Date.now() + SILENCE_MS;
+    const deadline = Date.now() + this.#silenceMs;
     while (!this.#closed) {
       if (Date.now() > deadline) return 'silent';
       await this.#more(deadline - Date.now());
@@ -100,7 +100,7 @@ class Player {
   }
 
   async #settle(): Promise<Hearing['end']> {
-    const deadline = Date.now() + SILENCE_MS;
+    const deadline = Date.now() + this.#silenceMs;
     while (!this.#expectation.settled) {
       if (this.#closed) return 'closed';
       const leftMs = deadline - Date.now();
