@@ -102,7 +102,7 @@ function onServerError(session: Session, entry: Entry, buffer: Buffer, start: nu
   }
   session.holding = false;
   session.errored = true;
-  for (const each of skipped) each.undo?.();
+  for (const each of skipped.toReversed()) each.undo?.();
   readOnToSync(session);
   if (entry.kind === 'fail') session.out.send(entry.bytes);
   else session.out.relay(buffer, start, end);

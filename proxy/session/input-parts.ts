@@ -4,7 +4,7 @@ import { bind } from '../wire/encode.ts';
 import { type GatherLimits, gatherLimits } from '../wire/frames.ts';
 import type { Entry } from './exchange.ts';
 import { begin, CALL, COPY_DATA, mayFeed, QUERY, queryEntry } from './input.ts';
-import { OPAQUE_PLAN } from './plan.ts';
+import { mergePlans, OPAQUE_PLAN } from './plan.ts';
 import { sendEntry } from './send.ts';
 import type { Session } from './session.ts';
 import { Unit } from './unit.ts';
@@ -39,11 +39,13 @@ function startParted(session: Session, type: number, piece: Buffer): void {
   if (type === QUERY || type === CALL) {
     const unit = session.phase === 'gathering' ? (session.unit as Unit) : new Unit();
     if (session.phase === 'open') {
+      const open = session.unit as Unit;
+      open.plan = mergePlans(open.plan, OPAQUE_PLAN);
       sendEntry(session, queryEntry(piece, type === CALL ? 'call' : 'query'));
       session.partOpen = true;
       return;
     }
-    unit.plan = OPAQUE_PLAN;
+    unit.plan = mergePlans(unit.plan, OPAQUE_PLAN);
     unit.add(queryEntry(piece, type === CALL ? 'call' : 'query'));
     startPartedUnit(session, unit);
     return;

@@ -1,10 +1,11 @@
-import { queryTextEnd } from '../wire/decode.ts';
+import type { Classification } from '../sql/types.ts';
+import { decodeExecute, queryTextEnd } from '../wire/decode.ts';
 import { FLUSH, readyForQuery, SYNC } from '../wire/encode.ts';
 import { readyStatus } from '../routing/transaction.ts';
 import type { Entry } from './exchange.ts';
 import { answerLocally } from './local.ts';
 import { answerOwnUnit } from './own-answers.ts';
-import { OPAQUE_PLAN } from './plan.ts';
+import { mergePlans, OPAQUE_PLAN } from './plan.ts';
 import { mayStillLead } from './release.ts';
 import { sendEntry } from './send.ts';
 import type { Session } from './session.ts';
@@ -13,6 +14,7 @@ import { addExtended, simpleUnit, SYNC_ENTRY, Unit } from './unit.ts';
 
 export const QUERY = 0x51;
 const SYNC_TYPE = 0x53;
+const EXECUTE = 0x45;
 const FLUSH_TYPE = 0x48;
 const TERMINATE = 0x58;
 export const CALL = 0x46;
@@ -45,7 +47,7 @@ function onFreeInput(session: Session, type: number, buffer: Buffer, start: numb
       onQuery(session, buffer, start, end);
       return;
     case CALL:
-      begin(session, opaqueUnit('call', buffer.subarray(start, end)));
+      onCall(session, buffer.subarray(start, end));
       return;
     case FLUSH_TYPE:
       onFlush(session);
@@ -65,7 +67,7 @@ function onQuery(session: Session, buffer: Buffer, start: number, end: number): 
     // In the middle of an unsynced sequence: it follows the unit.
     const classification = session.classify(message.subarray(5, queryTextEnd(message, 5, message.length)));
     gathered.widen(classification);
-    gathered.add(queryEntry(message));
+    gathered.add(queryEntry(message, 'query', gathered.plan.tracked ? classification : null));
     gathered.complete = true;
     begin(session, gathered);
     return;
@@ -75,16 +77,21 @@ function onQuery(session: Session, buffer: Buffer, start: number, end: number): 
   if (!answerLocally(session, unit)) begin(session, unit);
 }
 
-export function queryEntry(bytes: Buffer, kind: 'query' | 'call' = 'query'): Entry {
-  return { kind, bytes, swallow: false, prepared: null, tracked: null, undo: null };
+export function queryEntry(
+  bytes: Buffer,
+  kind: 'query' | 'call' = 'query',
+  tracked: Classification | null = null,
+): Entry {
+  return { kind, bytes, swallow: false, prepared: null, tracked, undo: null };
 }
 
-function opaqueUnit(kind: 'query' | 'call', bytes: Buffer): Unit {
-  const unit = new Unit();
-  unit.plan = OPAQUE_PLAN;
-  unit.add(queryEntry(bytes, kind));
+/** Nobody knows what the function does. Behind unsynced messages it follows their unit. */
+function onCall(session: Session, bytes: Buffer): void {
+  const unit = session.phase === 'gathering' ? (session.unit as Unit) : new Unit();
+  unit.plan = mergePlans(unit.plan, OPAQUE_PLAN);
+  unit.add(queryEntry(bytes, 'call'));
   unit.complete = true;
-  return unit;
+  begin(session, unit);
 }
 
 function gather(session: Session, message: Buffer): void {
@@ -94,7 +101,23 @@ function gather(session: Session, message: Buffer): void {
   }
   const unit = session.unit as Unit;
   addExtended(unit, message, session.statements, session.scope);
-  if (unit.bytes > session.context.config.maxBufferBytes) begin(session, unit);
+  if (copiesIn(session, message)) {
+    begin(session, unit);
+    session.awaitsCopy = true;
+  } else if (unit.bytes > session.context.config.maxBufferBytes) begin(session, unit);
+}
+
+/**
+ * Executes COPY FROM. Its data may follow without a wait, and only the answer tells whether they are data or what the
+ * server ignores: what is behind it is read when that is here.
+ */
+function copiesIn({ statements }: Session, message: Buffer): boolean {
+  if (message[0] !== EXECUTE) return false;
+  const prepared =
+    message[5] === 0
+      ? statements.unnamedPortal
+      : statements.portals.get(decodeExecute(message, 5, message.length).portal);
+  return prepared?.classification.statements[0]?.kind === 'copy-from';
 }
 
 function onSync(session: Session): void {
@@ -106,12 +129,19 @@ function onSync(session: Session): void {
 function onFlush(session: Session): void {
   if (session.phase !== 'gathering') return;
   const unit = session.unit as Unit;
-  if (unit.entries.length > 0 && !(unit.plan.own && answerOwnUnit(session, unit))) begin(session, unit);
+  if (unit.entries.length === 0 || (unit.plan.own && answerOwnUnit(session, unit))) return;
+  if (session.transaction.kind === 'doomed' || unit.entries.some(({ kind }) => kind !== 'local')) {
+    begin(session, unit);
+    return;
+  }
+  for (const { bytes } of unit.entries) session.out.send(bytes); // no server has to do with it
+  unit.entries.length = 0;
 }
 
 /** The unit leaves the gathering state, whatever becomes of it. */
 export function begin(session: Session, unit: Unit): void {
   session.requestAt = new Date();
+  session.awaitsCopy = false;
   startUnit(session, unit);
 }
 
@@ -137,15 +167,29 @@ function onOpenInput(session: Session, type: number, message: Buffer): void {
   if (type === QUERY || type === CALL) unit.complete = true;
   if (!mayFeed(session)) return;
   if (type === QUERY || type === CALL) {
-    sendEntry(session, queryEntry(message, type === CALL ? 'call' : 'query'));
-    session.phase = 'busy';
+    feedQuery(session, unit, type, message);
     return;
   }
   const before = unit.entries.length;
   addExtended(unit, message, session.statements, session.scope);
+  if (unit.plan.tracked) session.settings.beginTransaction(); // what it sets is undone if it fails
   for (const entry of unit.entries.splice(before)) sendEntry(session, entry);
   exchange.emitLocals();
-  if (exchange.full) session.backend?.write(FLUSH);
+  session.awaitsCopy = copiesIn(session, message);
+  if (exchange.full || session.awaitsCopy) session.backend?.write(FLUSH);
+}
+
+function feedQuery(session: Session, unit: Unit, type: number, message: Buffer): void {
+  if (type === CALL) {
+    unit.plan = mergePlans(unit.plan, OPAQUE_PLAN);
+    sendEntry(session, queryEntry(message, 'call'));
+  } else {
+    const classification = session.classify(message.subarray(5, queryTextEnd(message, 5, message.length)));
+    unit.widen(classification);
+    if (unit.plan.tracked) session.settings.beginTransaction();
+    sendEntry(session, queryEntry(message, 'query', unit.plan.tracked ? classification : null));
+  }
+  session.phase = 'busy';
 }
 
 function onCopyInput(session: Session, type: number, buffer: Buffer, start: number, end: number): void {

@@ -113,7 +113,7 @@ function answerDoomedExtended(session: Session, unit: Unit): boolean {
     if (entry.kind === 'parse' || entry.kind === 'bind') current = entry.prepared?.classification ?? null;
     const answer = doomedEntry(session, entry.kind, current);
     if (answer instanceof ClientError) {
-      for (const each of unit.entries) each.undo?.();
+      for (const each of unit.entries.toReversed()) each.undo?.();
       session.out.send(encode.errorResponse(answer));
       break;
     }

@@ -171,7 +171,7 @@ function finish(session: Session, unit: Unit): void {
 /** As PostgreSQL: an error fails the transaction it is in, and everything up to Sync is void. */
 function fail(session: Session, unit: Unit, error: ClientError): void {
   session.context.metrics.clientError(error.sqlState);
-  for (const each of unit.entries) each.undo?.();
+  for (const each of unit.entries.toReversed()) each.undo?.();
   if (session.transaction.kind === 'open' && !session.transaction.failed) {
     failOnServer(session, unit, error);
     return;

@@ -36,7 +36,7 @@ export function report(
     session.terminate(error); // the rest of its message is still on its way
     return;
   }
-  for (const entry of unheard) entry.undo?.();
+  for (const entry of unheard.toReversed()) entry.undo?.();
   session.context.metrics.clientError(error.sqlState);
   session.exchange.reset();
   session.unit = null;

@@ -91,6 +91,8 @@ export class SessionState {
   requestAt: Date | null = null;
   /** End it at the next moment without a transaction. */
   draining: ClientError | null = null;
+  /** A COPY FROM of the extended protocol was sent, and it is not known yet whether its data will be taken. */
+  awaitsCopy = false;
   /** A message of the client is being passed on in parts. */
   partOpen = false;
 

@@ -82,8 +82,10 @@ export class Session extends SessionState implements BackendUser, FrameSink, Exc
   }
 
   get reads(): boolean {
-    const { phase } = this;
-    return phase !== 'placing' && phase !== 'busy' && phase !== 'closed' && (this.partOpen || !this.exchange.full);
+    const { phase, exchange } = this;
+    if (phase === 'placing' || phase === 'busy' || phase === 'closed') return false;
+    if (this.awaitsCopy && phase === 'open' && !exchange.done && !exchange.skipping) return false;
+    return this.partOpen || !exchange.full;
   }
 
   /** The phase changed to one that reads: goes on with what waited. */
@@ -152,6 +154,7 @@ export class Session extends SessionState implements BackendUser, FrameSink, Exc
 
   onCopyIn(): void {
     this.phase = 'copy-in';
+    this.awaitsCopy = false;
     this.holding = false;
   }
 

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import type { ProxyCluster } from '../support/proxy-cluster.ts';
+import { leftovers } from './canary.ts';
 import { schemaOf } from './grammar.ts';
 import { printItem } from './messages.ts';
 import { type Hearing, play } from './player.ts';
@@ -18,6 +19,8 @@ export interface Difference {
 export class Comparison implements AsyncDisposable {
   readonly #cluster: ProxyCluster;
   readonly #admin: pg.Client;
+  /** What a client finds on connections that nobody has soiled. */
+  #clean = '';
 
   private constructor(cluster: ProxyCluster, admin: pg.Client) {
     this.#cluster = cluster;
@@ -29,7 +32,13 @@ export class Comparison implements AsyncDisposable {
     const admin = new pg.Client({ host: cluster.folder, port, user: 'postgres', database: 'app' });
     await admin.connect();
     await admin.query("SET client_min_messages = error; SET lock_timeout = '15s'");
-    return new Comparison(cluster, admin);
+    // What programs leave outside their own schema would be found by the next.
+    await admin.query(
+      'ALTER SCHEMA public OWNER TO postgres; REVOKE CREATE ON SCHEMA public FROM PUBLIC, pg_database_owner',
+    );
+    const comparison = new Comparison(cluster, admin);
+    comparison.#clean = await leftovers(cluster.port);
+    return comparison;
   }
 
   /** Null: all heard the same. The programs run at once through the proxy, so that they share its pools. */
@@ -37,11 +46,24 @@ export class Comparison implements AsyncDisposable {
     const { port } = this.#cluster.node(this.#cluster.leader);
     const direct = await this.#play(programs, port, silenceMs);
     const proxied = await this.#play(programs, this.#cluster.port, silenceMs);
+    const left = await leftovers(this.#cluster.port);
+    if (left !== this.#clean) {
+      await this.#dropConnections();
+      const hearing = (text: string): Hearing => ({ lines: text.split('\n'), end: 'answered' });
+      return { program: programs.at(-1) as Program, direct: hearing(this.#clean), proxied: hearing(left) };
+    }
     for (const [i, program] of programs.entries()) {
       const [expected, heard] = [direct[i] as Hearing, proxied[i] as Hearing];
       if (isLegal(expected) && !same(expected, heard)) return { program, direct: expected, proxied: heard };
     }
     return null;
+  }
+
+  /** Those that carry something of their former users, so that it is not found again. */
+  async #dropConnections(): Promise<void> {
+    for (const node of this.#cluster.nodes.keys()) {
+      await this.#cluster.sql(node, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'");
+    }
   }
 
   async #play(programs: readonly Program[], port: number, silenceMs: number): Promise<Hearing[]> {

@@ -13,7 +13,7 @@ async function main(): Promise<void> {
       runs: { type: 'string' },
       minutes: { type: 'string' },
       sessions: { type: 'string', default: '1' },
-      pool: { type: 'string', default: '20' },
+      pool: { type: 'string', default: '1' },
       keep: { type: 'string', default: '5' },
     },
   });

@@ -27,6 +27,7 @@ export const schemaOf = (session: number): string => `fz${session}`;
 export function setupOf(session: number): string[] {
   const schema = schemaOf(session);
   return [
+    `SET search_path = ${schema}`,
     `CREATE SCHEMA ${schema}; CREATE TABLE t (i int PRIMARY KEY, s text); INSERT INTO t SELECT g, 'row ' || g FROM generate_series(1, 5) AS g; ` +
       'CREATE TABLE d (i int REFERENCES t (i) DEFERRABLE INITIALLY DEFERRED); CREATE SEQUENCE sq; ' +
       "CREATE FUNCTION wf() RETURNS bigint LANGUAGE sql AS 'INSERT INTO t VALUES (nextval(''sq'') + 100, ''wf'') RETURNING i::bigint'; " +

@@ -1,5 +1,5 @@
 import { Random } from '../simulation/random.ts';
-import { PARAMETERS, setupOf, schemaOf, sqlOf, TOPICS, type Topic } from './grammar.ts';
+import { PARAMETERS, setupOf, sqlOf, TOPICS, type Topic } from './grammar.ts';
 import type { Item, Message } from './messages.ts';
 
 /** What one client does. `cuts`: how its bytes are cut into pieces; 0: not at all. */
@@ -34,12 +34,9 @@ export function programOf(seed: number, session: number): Program {
   return { session, topics, setup, items, cuts: random.chance(0.3) ? 1 + random.below(1_000_000) : 0 };
 }
 
-/** In the connection's start-up: a schema of its own. */
+/** Of the connection's start-up. */
 export function parametersOf(program: Program): [string, string][] {
-  return [
-    ['application_name', `fuzz${program.session}`],
-    ['options', `-c search_path=${schemaOf(program.session)}`],
-  ];
+  return [['application_name', `fuzz${program.session}`]];
 }
 
 function drawTopics(random: Random): [Topic, ...Topic[]] {
