@@ -23,6 +23,11 @@ export class Expectation {
     return this.#copying || this.#head >= this.#flushed;
   }
 
+  /** The server waits for COPY data. */
+  get copying(): boolean {
+    return this.#copying;
+  }
+
   /** The type of one message of the server; `N`, `A` and `S` answer nothing. */
   onAnswer(type: string): void {
     const message = this.#sent[this.#head];

@@ -1,0 +1,151 @@
+import type { Texts } from './texts-data.ts';
+
+/** Statements about what a session keeps, by topic. */
+export const LISTEN: Texts = [
+  'LISTEN ch$',
+  'UNLISTEN ch$',
+  'UNLISTEN *',
+  "NOTIFY ch$, 'one'",
+  'NOTIFY ch$',
+  "SELECT pg_notify('ch$', 'two')",
+];
+
+export const SETTINGS: Texts = [
+  "SET application_name = 'app$'",
+  'SET application_name TO DEFAULT',
+  "SET LOCAL application_name = 'local$'",
+  'RESET application_name',
+  'SHOW application_name',
+  "SELECT set_config('application_name', 'conf$', false)",
+  "SELECT set_config('application_name', 'conflocal$', true)",
+  "SET DateStyle = 'German'",
+  "SET TimeZone = 'Asia/Tokyo'",
+  "SET TIME ZONE 'UTC'",
+  'SET SESSION TIME ZONE -3',
+  'SHOW TimeZone',
+  'RESET ALL',
+  'SET work_mem = $MB',
+  "SET LOCAL work_mem = '3MB'",
+  'SHOW work_mem',
+  'SET bytea_output = escape',
+  'SET extra_float_digits = 0',
+  "SET custom.mine = 'mine$'",
+  "SET LOCAL custom.mine = 'localmine$'",
+  "SELECT current_setting('custom.mine', true)",
+  'SHOW custom.mine',
+  'SET search_path = public',
+  'SET search_path = fz$, public',
+  'SET LOCAL search_path = pg_catalog',
+  'SHOW search_path',
+  'SET nosuch = 1',
+  "SET work_mem = 'much'",
+  'SET standard_conforming_strings = off',
+  'RESET standard_conforming_strings',
+  'SET client_min_messages = warning',
+  'SET ROLE app',
+  'SET ROLE nosuch',
+  'RESET ROLE',
+  'SET SESSION AUTHORIZATION DEFAULT',
+  'SHOW server_version',
+  "SET client_encoding = 'LATIN1'",
+  'RESET client_encoding',
+  'SET NAMES utf8',
+  'SET enable_seqscan = off',
+  "ALTER ROLE app SET work_mem = '5MB'; ALTER ROLE app RESET work_mem",
+  "SELECT '2020-02-03 04:05:06+00'::timestamptz, '2020-02-03'::date, '\\x6162'::bytea, 0.1::float4",
+];
+
+export const SQL_PREPARE: Texts = [
+  'PREPARE q1 AS SELECT i FROM t ORDER BY i',
+  'PREPARE q1 (int) AS SELECT $1 + 1',
+  "PREPARE q2 AS INSERT INTO t VALUES (60, 'q2')",
+  'PREPARE s1 AS SELECT 7',
+  'EXECUTE q1',
+  'EXECUTE q1 (41)',
+  'EXECUTE q2',
+  'EXECUTE s1',
+  'EXECUTE nosuch',
+  'DEALLOCATE q1',
+  'DEALLOCATE s1',
+  'DEALLOCATE ALL',
+  'SELECT count(*) FROM pg_prepared_statements WHERE NOT from_sql AND false',
+];
+
+export const CURSORS: Texts = [
+  'DECLARE c1 CURSOR FOR SELECT i FROM t ORDER BY i',
+  'DECLARE c1 CURSOR FOR SELECT i FROM t ORDER BY i',
+  'DECLARE c2 SCROLL CURSOR WITH HOLD FOR SELECT i FROM t ORDER BY i',
+  'DECLARE p1 CURSOR FOR SELECT 1',
+  'FETCH 2 FROM c1',
+  'FETCH BACKWARD 1 FROM c2',
+  'FETCH ALL FROM c2',
+  'MOVE 1 IN c1',
+  'FETCH 1 FROM p1',
+  'CLOSE c1',
+  'CLOSE c2',
+  'CLOSE p1',
+  'CLOSE ALL',
+  'BEGIN',
+  'BEGIN',
+  'COMMIT',
+];
+
+export const TEMP: Texts = [
+  'CREATE TEMP TABLE x (a int)',
+  'CREATE TEMP TABLE x (a int) ON COMMIT DROP',
+  'CREATE TEMP TABLE t (i int, s text)',
+  'INSERT INTO x VALUES (1), (2)',
+  'SELECT a FROM x ORDER BY a',
+  'SELECT count(*) FROM t',
+  'DROP TABLE x',
+  'DROP TABLE pg_temp.t',
+  'SELECT 5 AS a INTO TEMP x',
+  'CREATE TABLE pg_temp.y (a int)',
+  'SELECT count(*) FROM y',
+];
+
+export const NOTICES: Texts = [
+  "DO $$ BEGIN RAISE NOTICE 'note $'; END $$",
+  "DO $$ BEGIN RAISE WARNING 'warn $'; END $$",
+  "DO $$ BEGIN RAISE NOTICE 'first'; RAISE EXCEPTION 'raised $' USING DETAIL = 'd', HINT = 'h', ERRCODE = 'U0001'; END $$",
+  'DROP TABLE IF EXISTS nosuch',
+  'DO $$ BEGIN PERFORM 1/0; END $$',
+];
+
+export const LOCKS: Texts = [
+  'SELECT pg_advisory_lock(70$)',
+  'SELECT pg_try_advisory_lock(70$)',
+  'SELECT pg_advisory_unlock(70$)',
+  'SELECT pg_advisory_unlock_all()',
+  'SELECT pg_advisory_xact_lock(70$)',
+  'SELECT pg_catalog.pg_advisory_lock_shared(71$)',
+];
+
+export const DISCARDS: Texts = [
+  'DISCARD ALL',
+  'DISCARD PLANS',
+  'DISCARD TEMP',
+  'DISCARD SEQUENCES',
+  'DEALLOCATE ALL',
+  'RESET ALL',
+];
+
+export const ODD: Texts = [
+  '',
+  ' ',
+  ';',
+  ';;',
+  '-- only a comment',
+  '/* a */ SELECT 1 /* b */;',
+  'SELEKT',
+  'SELECT 1;',
+  'SELECT $1',
+  'SELECT "unclosed',
+  "SELECT 'unclosed",
+  'SELECT $$x$$',
+  'CALL nosuch()',
+  'CHECKPOINT',
+  'SELECT (((((1)))))',
+  'GRANT SELECT ON t TO PUBLIC',
+  'COPY t FROM STDIN; SELECT 1',
+];
