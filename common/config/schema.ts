@@ -76,6 +76,8 @@ const poolMode = z.enum(['transaction', 'session']);
 const consistency = z.enum(['eventual', 'session', 'database', 'strong']);
 
 /** What may be said of one database or one user; what is absent is as for all. See `scoped.ts` for the precedence. */
+const timeoutMs = z.number().int().min(0);
+
 const scope = z.strictObject({
   consistency: consistency.optional(),
   maxStalenessMs: z.number().int().min(1).optional(),
@@ -91,6 +93,10 @@ const scope = z.strictObject({
   waitTimeoutMs: z.number().int().min(1).optional(),
   serverIdleTimeoutMs: z.number().int().min(1000).optional(),
   serverMaxLifetimeMs: z.number().int().min(1000).optional(),
+  queryTimeoutMs: timeoutMs.optional(),
+  transactionTimeoutMs: timeoutMs.optional(),
+  idleTransactionTimeoutMs: timeoutMs.optional(),
+  clientIdleTimeoutMs: timeoutMs.optional(),
 });
 
 export const proxyConfig = z.strictObject({
@@ -134,6 +140,20 @@ export const proxyConfig = z.strictObject({
       maxPreparedStatements: z.number().int().min(10).max(100_000).default(500),
       /** A connection that was idle for so long is asked for a sign of life. */
       checkAfterMs: z.number().int().min(1000).default(30000),
+    })
+    .prefault({}),
+  /** 0: none. */
+  timeouts: z
+    .strictObject({
+      /** Of one statement on its server: it is cancelled (57014). */
+      queryTimeoutMs: timeoutMs.default(0),
+      /** Of a transaction, idle or not: the client is disconnected (25P04), as it is by the two below. */
+      transactionTimeoutMs: timeoutMs.default(0),
+      /** Of a client that does nothing in a transaction (25P03), and outside one (57P05). */
+      idleTransactionTimeoutMs: timeoutMs.default(0),
+      clientIdleTimeoutMs: timeoutMs.default(0),
+      /** From the connection to the end of authentication. */
+      clientLoginTimeoutMs: z.number().int().min(100).default(15000),
     })
     .prefault({}),
   hold: z

@@ -1,4 +1,4 @@
-import type { ProxyConfig } from './schema.ts';
+import type { ProxyConfig, ScopeConfig } from './schema.ts';
 
 /** What holds for the sessions of one user in one database. */
 export interface ScopedConfig {
@@ -6,7 +6,11 @@ export interface ScopedConfig {
   readonly maxStalenessMs: number;
   readonly causalWaitMs: number;
   readonly poolMode: ProxyConfig['pool']['mode'];
+  readonly timeouts: SessionTimeouts;
 }
+
+/** 0: none. */
+export type SessionTimeouts = Omit<ProxyConfig['timeouts'], 'clientLoginTimeoutMs'>;
 
 /** The user's setting, else the database's, else the one for all. */
 export function scopedConfig(proxy: ProxyConfig, database: string, user: string): ScopedConfig {
@@ -18,6 +22,21 @@ export function scopedConfig(proxy: ProxyConfig, database: string, user: string)
     maxStalenessMs: ofUser?.maxStalenessMs ?? ofDatabase?.maxStalenessMs ?? routing.maxStalenessMs,
     causalWaitMs: ofUser?.causalWaitMs ?? ofDatabase?.causalWaitMs ?? routing.causalWaitMs,
     poolMode: ofUser?.poolMode ?? ofDatabase?.poolMode ?? pool.mode,
+    timeouts: timeoutsOf(proxy, ofDatabase, ofUser),
+  };
+}
+
+function timeoutsOf(
+  { timeouts }: ProxyConfig,
+  ofDatabase: ScopeConfig | undefined,
+  ofUser: ScopeConfig | undefined,
+): SessionTimeouts {
+  const pick = (name: keyof SessionTimeouts): number => ofUser?.[name] ?? ofDatabase?.[name] ?? timeouts[name];
+  return {
+    queryTimeoutMs: pick('queryTimeoutMs'),
+    transactionTimeoutMs: pick('transactionTimeoutMs'),
+    idleTransactionTimeoutMs: pick('idleTransactionTimeoutMs'),
+    clientIdleTimeoutMs: pick('clientIdleTimeoutMs'),
   };
 }
 

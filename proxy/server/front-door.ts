@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net';
-import { ClientError } from '../../common/errors.ts';
 import { acceptClient } from '../auth/accept.ts';
 import type { AcceptedClient, VerifierSource } from '../auth/types.ts';
 import { CONSOLE_DATABASE, serveConsole } from '../admin/console.ts';
@@ -11,6 +10,7 @@ import type { StopMode } from '../admin/types.ts';
 import { drainSessions } from './drain.ts';
 import { errorResponse } from '../wire/encode.ts';
 import { CancelRouter } from './cancel-routing.ts';
+import { tooManyClients } from './client-limits.ts';
 import type { LiveAuth } from './live-auth.ts';
 import { openSession } from './open-session.ts';
 import { pipeReplication } from './replication-pipe.ts';
@@ -80,7 +80,8 @@ export class FrontDoor {
     const { verifiers, auth, context, signal } = this.#options;
     const { tls, policy } = auth.current;
     const tlsRequired = context.config.tls?.required ?? false;
-    const outcome = await acceptClient(socket, { verifiers, tls, tlsRequired, policy, signal });
+    const timeoutMs = context.config.timeouts.clientLoginTimeoutMs;
+    const outcome = await acceptClient(socket, { verifiers, tls, tlsRequired, policy, signal, timeoutMs });
     if (outcome.kind === 'cancel') {
       await this.#router.route(outcome);
       outcome.close();
@@ -110,8 +111,9 @@ export class FrontDoor {
       context.cancelKeys.revoke(key);
       return;
     }
-    if (this.clients >= config.maxClients) {
-      client.socket.end(errorResponse(tooManyClients(config.maxClients)));
+    const refusal = tooManyClients(config, this.clients, this.sessions, client);
+    if (refusal !== null) {
+      client.socket.end(errorResponse(refusal));
       return;
     }
     if (client.replication !== 'off') {
@@ -142,15 +144,4 @@ export class FrontDoor {
   #forget(session: Session): void {
     this.sessions.delete(session);
   }
-}
-
-function tooManyClients(maxClients: number): ClientError {
-  return new ClientError({
-    sqlState: '53300',
-    severity: 'FATAL',
-    message: 'sorry, too many clients already',
-    detail: `This proxy serves ${maxClients} clients at most.`,
-    hint: 'Raise proxy.maxClients, or close connections that are not used.',
-    safeToRetry: true,
-  });
 }

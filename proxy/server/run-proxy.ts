@@ -16,6 +16,7 @@ import { makeParts, type ProxyParts } from './parts.ts';
 import { createReloader, type Reloader } from './reload.ts';
 import { Stopping } from './drain.ts';
 import { createProviders } from './providers.ts';
+import { sweepTimeouts } from './timeout-sweep.ts';
 
 export interface RunningProxy {
   readonly address: { readonly host: string; readonly port: number };
@@ -59,6 +60,7 @@ export async function runProxy(options: ProxyOptions): Promise<RunningProxy> {
   const control: ProxyControl = { ...reloader, stop: (how) => stopping.begin(how) };
   const stop = new AbortController();
   const door = new FrontDoor({ context, verifiers, auth, metrics, signal: stop.signal });
+  parts.closers.push(sweepTimeouts(context, door.sessions));
   const providers = createProviders({
     context,
     pools: context.pools,

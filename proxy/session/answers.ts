@@ -1,4 +1,5 @@
 import { decodeErrorFields } from '../wire/decode.ts';
+import { errorResponse } from '../wire/encode.ts';
 import type { BackendLoss } from '../pool/backend.ts';
 import { isTagInDoubt, tellInDoubt } from './cancel.ts';
 import { stateLost, lossReason } from './errors.ts';
@@ -105,6 +106,7 @@ function onServerError(session: Session, entry: Entry, buffer: Buffer, start: nu
   for (const each of skipped.toReversed()) each.undo?.();
   readOnToSync(session);
   if (entry.kind === 'fail') session.out.send(entry.bytes);
+  else if (fields.sqlState === '57014' && session.unit?.timeout) session.out.send(errorResponse(session.unit.timeout));
   else session.out.relay(buffer, start, end);
   if (fields.routine === 'RevalidateCachedQuery' && entry.prepared !== null && entry.prepared.serverName !== '') {
     renewStatement(session, entry.prepared);

@@ -38,6 +38,7 @@ export function onInput(session: Session, type: number, buffer: Buffer, start: n
 
 /** No unit is in flight: one begins or grows. */
 function onFreeInput(session: Session, type: number, buffer: Buffer, start: number, end: number): void {
+  session.watch.onMessage(session.transaction.kind === 'idle');
   switch (type) {
     case COPY_DATA:
     case COPY_DONE:

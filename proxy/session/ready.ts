@@ -64,7 +64,10 @@ function onTransactionOpen(session: Session): void {
   session.settings.beginTransaction();
   const { unit } = session;
   // It may be another transaction than before: COMMIT AND CHAIN, or a text with COMMIT and BEGIN in it.
-  if (unit === null || unit.streamed || unit.plan.committing || unit.plan.unread) session.outcome.forget();
+  if (unit === null || unit.streamed || unit.plan.committing || unit.plan.unread) {
+    session.outcome.forget();
+    session.watch.onMessage(true);
+  }
 }
 
 function noteRead(session: Session, backend: Backend): void {

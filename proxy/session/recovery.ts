@@ -117,6 +117,33 @@ export function afterLossInFlight(session: Session, backend: Backend, loss: Back
   reportLoss(session, unit, reason, known);
 }
 
+/**
+ * What runs is ended by the proxy, with its connection: nothing is cancelled, and the server rolls back what it has not begun to
+ * commit. `error` must be true whatever becomes of that.
+ */
+export function endInFlight(session: Session, error: ClientError): void {
+  const { backend } = session;
+  const unit = session.unit ?? new Unit();
+  if (session.pins.size > 0 || session.muted || (backend?.insideMessage === true && session.passedOn)) {
+    session.terminate(error);
+    return;
+  }
+  if (!session.passedOn) session.out.discard();
+  session.recovery = null;
+  session.skipped.length = 0;
+  dropBackend(session);
+  if (rolledBack(session, unit)) return;
+  const kind = transactionOf(session, unit);
+  if (kind === 'none' || kind === 'committing') {
+    forgetTransaction(session);
+  } else {
+    session.transaction = DOOMED;
+    session.opening = null;
+    session.wrote = false;
+  }
+  report(session, unit, error, session.passedOn ? session.exchange.pending() : unit.entries);
+}
+
 /** A transaction that was being rolled back is rolled back, and the client is told so. */
 function rolledBack(session: Session, unit: Unit): boolean {
   if (session.passedOn || session.muted || !onlyRollsBack(session, unit)) return false;

@@ -18,6 +18,7 @@ import { Home } from './home.ts';
 import { ClientOutput } from './output.ts';
 import { Outcome } from './outcome.ts';
 import { ToldParameters } from './told-parameters.ts';
+import { Watch } from './watch.ts';
 import { ClientStatements, type Unit, type UnitScope, unitScope } from './unit.ts';
 
 /**
@@ -50,6 +51,7 @@ export class SessionState {
   readonly told = new ToldParameters();
   readonly outcome = new Outcome();
   readonly pins = new Set<PinReason>();
+  readonly watch = new Watch();
   readonly floor: { -readonly [K in keyof ConsistencyFloor]: ConsistencyFloor[K] } = {
     committedAtMs: -Infinity,
     lastReadAtMs: -Infinity,

@@ -67,6 +67,8 @@ export class Unit {
   /** All its messages are about this statement, which the proxy answers; earlier ones of the sequence were answered already. */
   own: Classification | null = null;
   ownPrepared: Prepared | null = null;
+  /** It lasted too long and was cancelled: what its client is told instead of the server's error. */
+  timeout: ClientError | null = null;
   /** A cancel may reach the server while it runs. */
   cancelSent = false;
 
