@@ -57,6 +57,16 @@ export function connectionLimits(proxy: ProxyConfig): ConnectionLimits {
   };
 }
 
+/** Its share of the reads among equals, and whether it is in another zone. A node without a zone is in none other. */
+export function placingOf(proxy: ProxyConfig, node: string): { weight: number; foreign: boolean } {
+  const { weights, zones } = proxy.routing;
+  const zone = own(zones, node);
+  return {
+    weight: own(weights, node) ?? 1,
+    foreign: proxy.zone !== undefined && zone !== undefined && zone !== proxy.zone,
+  };
+}
+
 function sizeFrom(
   ofUser: ScopeConfig | undefined,
   ofDatabase: ScopeConfig | undefined,

@@ -113,6 +113,8 @@ export const proxyConfig = z.strictObject({
   advertise: hostPort.optional(),
   http: z.strictObject({ host: z.string().min(1).default('127.0.0.1'), port: listenPort.default(6480) }).prefault({}),
   /** At most half of the process ids that one proxy can give (proxy/auth/cancel-keys.ts). */
+  /** Where this proxy is; see `routing.zones`. */
+  zone: z.string().min(1).optional(),
   maxClients: z.number().int().min(1).max(250_000).default(2000),
   /** When the proxy is asked to stop: how long sessions may go on with an open transaction before they are ended. */
   drainMs: z.number().int().min(0).max(86_400_000).default(5000),
@@ -172,6 +174,10 @@ export const proxyConfig = z.strictObject({
       /** A follower that is further than this behind the leader’s last word serves nothing. Without a leader nothing newer exists. */
       maxStalenessMs: z.number().int().min(1).default(30000),
       systemCatalogs: z.enum(['leader', 'follower']).default('leader'),
+      /** By node: its share of the reads among followers (1 if not set); 0: only if there is no other. */
+      weights: z.record(z.string(), z.number().min(0).max(1000)).default({}),
+      /** By node: where it is. Followers of the proxy's own zone come first, unless they are far slower. */
+      zones: z.record(z.string(), z.string().min(1)).default({}),
     })
     .prefault({}),
   /** Bytes of one client's pending input or of one held unit; more is streamed or refused, never kept. */

@@ -7,6 +7,7 @@ import { BackendParameters } from './backend-parameters.ts';
 import { BackendStatements } from './backend-statements.ts';
 import { sendCancelRequest } from './cancel.ts';
 import type { BackendPlace } from './place.ts';
+import { Relay } from './relay.ts';
 
 /** Whoever uses a backend now. Called from its socket's events; must not throw. */
 export interface BackendUser {
@@ -29,6 +30,11 @@ export interface BackendLoss {
 
 /** What a backend is to its pool. */
 export interface BackendOwner {
+  /** The first request after everything was answered, and the first byte of its answer. */
+  onBackendAsked(backend: Backend): void;
+  onBackendAnswered(backend: Backend): void;
+  /** It ended by itself: `onBackendClosed` follows. */
+  onBackendLost(backend: Backend): void;
   /** It is of no use any more. */
   onBackendClosed(backend: Backend): void;
   /** Its socket is closed: the server has let go of it, or did not in time. */
@@ -39,7 +45,6 @@ const PARAMETER_STATUS = 0x53;
 const NOTICE = 0x4e;
 const ERROR = 0x45;
 const READY = 0x5a;
-const OUTSIDE_TRANSACTION = 0x49;
 /** How long a server may take to close a connection that it was asked to close. */
 const LINGER_MS = 1_000;
 const LIMITS = gatherLimits('123ACEGHIKNRSZWncstv', 1 << 20, 'TDdV');
@@ -60,6 +65,8 @@ export class Backend implements FrameSink {
   /** Closed when it is free at or after this moment. */
   retireAtMs = Infinity;
   resting = false; // in its pool, unused
+  /** When its pool noted that it was asked something; 0 once it answers. */
+  askedAtMs = 0;
   /** It lives for this share of the lifetime that is set, so that those opened together do not all end at once. */
   lifeShare = 1;
   /** What was SET on it; null: not known, to be reset before the next use. */
@@ -76,16 +83,14 @@ export class Backend implements FrameSink {
   readonly #socket: BackendLogin['socket'];
   readonly #owner: BackendOwner;
   readonly #parameters: BackendParameters;
+  readonly #relay: Relay;
   #reader: FrameReader;
   #user: BackendUser | null = null;
   #fatal: ErrorFields | null = null;
   #closed = false;
   #linger: NodeJS.Timeout | null = null;
   /** What the last ReadyForQuery said; 0 when anything was written since. */
-  #status = OUTSIDE_TRANSACTION;
-  #relayed: Buffer | null = null;
-  #relayedStart = 0;
-  #relayedEnd = 0;
+  #status = 0x49;
 
   constructor(
     login: BackendLogin,
@@ -104,6 +109,7 @@ export class Backend implements FrameSink {
     this.checkedAtMs = nowMs;
     this.settings = settings;
     this.#socket = login.socket;
+    this.#relay = new Relay(login.socket);
     this.#owner = owner;
     this.#parameters = new BackendParameters(login.parameters);
     this.#reader = new FrameReader(this, LIMITS);
@@ -128,7 +134,7 @@ export class Backend implements FrameSink {
 
   /** Outside a transaction, everything answered: all that it was sent is behind it. Only then may somebody else have it. */
   get isClean(): boolean {
-    return !this.#closed && this.#status === OUTSIDE_TRANSACTION && !this.#reader.insideMessage;
+    return !this.#closed && this.#status === 0x49 && !this.#reader.insideMessage;
   }
 
   /** A part of a message was reported and its end has not come. */
@@ -148,31 +154,19 @@ export class Backend implements FrameSink {
   /** False: pause whoever feeds it until `onBackendDrain`. */
   write(bytes: Buffer): boolean {
     this.flushRelayed();
+    if (this.#status !== 0) this.#owner.onBackendAsked(this);
     this.#status = 0;
     return this.#socket.write(bytes);
   }
 
-  /**
-   * Collects slices of what a client sent, adjacent ones as one: COPY data comes in a message for each row, and a write for
-   * each would be a system call for each. Written with the next `write`, or by `flushRelayed` at the chunk's end.
-   */
+  /** See `Relay`. Written with the next `write`, or by `flushRelayed` at the chunk's end. */
   relay(buffer: Buffer, start: number, end: number): void {
-    if (buffer === this.#relayed && start === this.#relayedEnd) {
-      this.#relayedEnd = end;
-      return;
-    }
-    this.flushRelayed();
-    this.#relayed = buffer;
-    this.#relayedStart = start;
-    this.#relayedEnd = end;
+    this.#relay.add(buffer, start, end);
   }
 
   /** False: as `write`. */
   flushRelayed(): boolean {
-    const relayed = this.#relayed;
-    if (relayed === null) return true;
-    this.#relayed = null;
-    return this.#socket.write(relayed.subarray(this.#relayedStart, this.#relayedEnd));
+    return this.#relay.flush();
   }
 
   /**
@@ -274,6 +268,7 @@ export class Backend implements FrameSink {
     const socket = this.#socket;
     socket.on('data', (chunk: Buffer) => {
       if (this.#closed) return;
+      if (this.askedAtMs !== 0) this.#owner.onBackendAnswered(this);
       try {
         this.#reader.push(chunk);
       } catch (error) {
@@ -283,14 +278,19 @@ export class Backend implements FrameSink {
       this.#user?.onBackendChunkEnd();
     });
     socket.on('drain', () => this.#user?.onBackendDrain());
-    socket.on('error', (error: Error) => this.lose(`connection to ${this.place.node}: ${error.message}`));
-    socket.on('end', () => this.lose(this.#closeReason()));
+    socket.on('error', (error: Error) => this.#onEnd(`connection to ${this.place.node}: ${error.message}`));
+    socket.on('end', () => this.#onEnd(this.#closeReason()));
     socket.on('close', () => {
-      this.lose(this.#closeReason());
+      this.#onEnd(this.#closeReason());
       if (this.#linger !== null) clearTimeout(this.#linger);
       this.#owner.onBackendGone(this);
     });
     socket.resume();
+  }
+
+  #onEnd(reason: string): void {
+    if (!this.#closed) this.#owner.onBackendLost(this);
+    this.lose(reason);
   }
 
   #closeReason(): string {

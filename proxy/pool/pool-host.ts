@@ -2,7 +2,7 @@ import type { Clock } from '../../common/clock.ts';
 import type { PoolLimits } from '../../common/config/pool-limits.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { BackendLogin, BackendTarget, Credentials } from '../auth/types.ts';
-import type { NodeUse } from './node-use.ts';
+import type { NodeLoad } from '../routing/node-load.ts';
 import type { BackendPlace } from './place.ts';
 import type { Room } from './room.ts';
 
@@ -21,7 +21,7 @@ export interface PoolHost {
   readonly tls: BackendTarget['tls'];
   /** Uniform in [0, 1). */
   random(): number;
-  useOf(node: string): NodeUse;
+  loadOf(node: string): NodeLoad;
   /** A client waits: `Pool.tick` is to be called from time to time. */
   onWaiting(): void;
   /** A connection is gone, or could not be opened. */

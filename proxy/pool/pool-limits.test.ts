@@ -217,7 +217,8 @@ class Model {
       const pools = [...this.fake.pools.all()].filter(({ seat }) => seat.node === node);
       const busy = pools.reduce((sum, { stock }) => sum + stock.busy, 0);
       const waiting = pools.reduce((sum, { queue }) => sum + queue.size, 0);
-      assert.deepEqual(this.fake.pools.useOf(node), { busy, waiting });
+      const load = this.fake.pools.loadOf(node);
+      assert.deepEqual([load.busy, load.waiting], [busy, waiting]);
     }
   }
 

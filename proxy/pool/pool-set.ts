@@ -3,8 +3,8 @@ import type { ConnectionLimits, PoolLimits } from '../../common/config/pool-limi
 import type { Logger } from '../../common/logger.ts';
 import type { Term } from '../../common/lsn.ts';
 import type { BackendTarget, Credentials } from '../auth/types.ts';
+import { newNodeLoad, type NodeLoad, noteServing } from '../routing/node-load.ts';
 import { runInternal } from './internal-query.ts';
-import type { NodeUse } from './node-use.ts';
 import type { BackendPlace } from './place.ts';
 import { Pauses } from './pauses.ts';
 import { Pool } from './pool.ts';
@@ -17,6 +17,7 @@ export interface PoolSettings {
   readonly tls: BackendTarget['tls'];
   readonly connections: ConnectionLimits;
   limitsOf(database: string, user: string): PoolLimits;
+  placingOf(node: string): Pick<NodeLoad, 'weight' | 'foreign'>;
 }
 
 export interface PoolSetOptions {
@@ -50,7 +51,7 @@ export class PoolSet implements PoolHost {
   #settings: PoolSettings;
   readonly #pools = new Map<string, Pool>();
   readonly #proofs = new Proofs();
-  readonly #uses = new Map<string, NodeUse>();
+  readonly #loads = new Map<string, NodeLoad>();
   readonly #sweeper: NodeJS.Timeout;
   #ticker: NodeJS.Timeout | null = null;
   /** Where connections may be wanted: the leader that is known, and the followers. */
@@ -103,19 +104,25 @@ export class PoolSet implements PoolHost {
     return this.#pools.values();
   }
 
-  useOf(node: string): NodeUse {
-    let use = this.#uses.get(node);
-    if (use === undefined) {
-      use = { busy: 0, waiting: 0 };
-      this.#uses.set(node, use);
+  readonly loadOf = (node: string): NodeLoad => {
+    let load = this.#loads.get(node);
+    if (load === undefined) {
+      load = Object.assign(newNodeLoad(), this.#settings.placingOf(node));
+      this.#loads.set(node, load);
     }
-    return use;
+    return load;
+  };
+
+  /** Work of this proxy on a node, over all users. */
+  busyOf(node: string): number {
+    const { busy, waiting } = this.loadOf(node);
+    return busy + waiting;
   }
 
-  /** Work of this proxy on a node, over all users: what load balancing compares. */
-  busyOf(node: string): number {
-    const use = this.#uses.get(node);
-    return use === undefined ? 0 : use.busy + use.waiting;
+  /** Which followers may serve now: one that comes back gets its share little by little. */
+  noteFollowers(nodes: Iterable<{ readonly node: string; readonly usable: boolean }>): void {
+    const nowMs = this.clock.nowMs();
+    for (const { node, usable } of nodes) noteServing(this.loadOf(node), usable, nowMs);
   }
 
   /** S5: leader connections of older terms end at once, used or not. */
@@ -141,6 +148,7 @@ export class PoolSet implements PoolHost {
     const remake = !sameTls(settings.tls, this.#settings.tls);
     this.#settings = remake ? settings : { ...settings, tls: this.#settings.tls };
     this.room.capacity.limits = settings.connections;
+    for (const [node, load] of this.#loads) Object.assign(load, settings.placingOf(node));
     const nowMs = this.clock.nowMs();
     for (const pool of this.#pools.values()) {
       const { database, user } = pool.options;

@@ -1,9 +1,9 @@
 import type { PoolLimits } from '../../common/config/pool-limits.ts';
 import { ClientError } from '../../common/errors.ts';
 import type { Credentials } from '../auth/types.ts';
+import { forget, type NodeLoad, onAnswered, onAsked, onFailed } from '../routing/node-load.ts';
 import type { Backend, BackendOwner } from './backend.ts';
 import type { Seat } from './capacity.ts';
-import type { NodeUse } from './node-use.ts';
 import { openBackend } from './open-backend.ts';
 import { poolFull, type PoolFullError } from './pool-error.ts';
 import type { PoolHost, PoolOptions } from './pool-host.ts';
@@ -28,7 +28,7 @@ export class Pool implements BackendOwner, Tenant {
   #credentials: Credentials;
   readonly stock: Stock;
   readonly queue: WaitQueue;
-  readonly #use: NodeUse;
+  readonly #load: NodeLoad;
   readonly #abort = new AbortController();
   #opening = 0;
   #paused = false;
@@ -43,10 +43,10 @@ export class Pool implements BackendOwner, Tenant {
     this.limits = options.limits;
     this.#credentials = options.credentials;
     this.lastUsedMs = host.clock.nowMs();
-    this.#use = host.useOf(place.node);
-    this.stock = new Stock(this.#use);
+    this.#load = host.loadOf(place.node);
+    this.stock = new Stock(this.#load);
     this.queue = new WaitQueue((by) => {
-      this.#use.waiting += by;
+      this.#load.waiting += by;
       if (this.queue.size === 0) host.room.unblock(this);
       else if (by === 1) host.onWaiting();
     });
@@ -130,7 +130,24 @@ export class Pool implements BackendOwner, Tenant {
     if (this.#host.room.contended) this.#host.room.onIdle();
   }
 
+  onBackendAsked(backend: Backend): void {
+    if (this.options.place.role === 'leader') return;
+    backend.askedAtMs = this.#host.clock.nowMs();
+    onAsked(this.#load, backend.askedAtMs);
+  }
+
+  onBackendAnswered(backend: Backend): void {
+    onAnswered(this.#load, backend.askedAtMs, this.#host.clock.nowMs());
+    backend.askedAtMs = 0;
+  }
+
+  onBackendLost(): void {
+    onFailed(this.#load, this.#host.clock.nowMs(), false);
+  }
+
   onBackendClosed(backend: Backend): void {
+    if (backend.askedAtMs !== 0) forget(this.#load, this.#host.clock.nowMs());
+    backend.askedAtMs = 0;
     this.stock.remove(backend);
     this.#host.room.leaving();
   }
@@ -260,6 +277,7 @@ export class Pool implements BackendOwner, Tenant {
   #onOpenFailed(error: unknown): void {
     this.#failedAtMs = this.#host.clock.nowMs();
     this.#failure = error;
+    if (!(error instanceof ClientError)) onFailed(this.#load, this.#failedAtMs, true);
     const { node, role } = this.options.place;
     // Of those that nobody waits for, some fail before each new leader lets clients in.
     const level = this.queue.size > 0 ? 'warn' : 'debug';
@@ -274,12 +292,8 @@ export class Pool implements BackendOwner, Tenant {
   }
 
   #full(what: string): PoolFullError {
-    const { idle } = this.stock;
-    const { limits, size: all } = this;
-    const paused = this.#paused;
-    return poolFull(
-      { ...this.options, limits, paused, all, idle, waiting: this.queue.size, room: this.#host.room },
-      what,
-    );
+    const { limits, size: all, queue, stock } = this;
+    const now = { limits, all, idle: stock.idle, waiting: queue.size, paused: this.#paused, room: this.#host.room };
+    return poolFull({ ...this.options, ...now }, what);
   }
 }

@@ -1,17 +1,17 @@
 import { InvariantError } from '../../common/errors.ts';
 import type { Backend } from './backend.ts';
-import type { NodeUse } from './node-use.ts';
+import type { NodeLoad } from '../routing/node-load.ts';
 
 /** The connections that a pool has: idle, in use, and those on their way out, which the server may still count. */
 export class Stock {
   /** The one that came free last is at the end, and is used next. */
   readonly #idle: Backend[] = [];
   readonly #all = new Set<Backend>();
-  readonly #use: NodeUse;
+  readonly #load: NodeLoad;
   #leaving = 0;
 
-  constructor(use: NodeUse) {
-    this.#use = use;
+  constructor(load: NodeLoad) {
+    this.#load = load;
   }
 
   get all(): ReadonlySet<Backend> {
@@ -38,14 +38,14 @@ export class Stock {
   /** A new one, in use. */
   add(backend: Backend): void {
     this.#all.add(backend);
-    this.#use.busy += 1;
+    this.#load.busy += 1;
   }
 
   pop(): Backend | null {
     const backend = this.#idle.pop();
     if (backend === undefined) return null;
     backend.resting = false;
-    this.#use.busy += 1;
+    this.#load.busy += 1;
     return backend;
   }
 
@@ -55,7 +55,7 @@ export class Stock {
     backend.resting = true;
     if (behind) this.#idle.unshift(backend);
     else this.#idle.push(backend);
-    this.#use.busy -= 1;
+    this.#load.busy -= 1;
   }
 
   /** It was closed, and is not gone yet. */
@@ -63,7 +63,7 @@ export class Stock {
     this.#all.delete(backend);
     this.#leaving += 1;
     if (backend.resting) this.#idle.splice(this.#idle.indexOf(backend), 1);
-    else this.#use.busy -= 1;
+    else this.#load.busy -= 1;
     backend.resting = false;
   }
 
@@ -83,7 +83,7 @@ export class Stock {
       this.#idle.splice(this.#idle.indexOf(backend), 1);
       backend.resting = false;
     }
-    this.#use.busy += some.length;
+    this.#load.busy += some.length;
     return some;
   }
 }

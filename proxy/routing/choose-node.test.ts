@@ -1,41 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { NO_LSN, NO_TERM } from '../../common/lsn.ts';
 import type { FreshnessSnapshot, NodeFreshness } from '../../replication-monitor/types.ts';
+import { exampleFollower, exampleSnapshot } from '../../test/support/freshness.ts';
 import { chooseFollower, type FollowerRequest } from './choose-node.ts';
+import { newNodeLoad } from './node-load.ts';
 
-function node(name: string, freshAsOfMs: number, overrides: Partial<NodeFreshness> = {}): NodeFreshness {
-  return {
-    node: name,
-    host: '127.0.0.1',
-    port: 5432,
-    role: 'follower',
-    freshAsOfMs,
-    runningSinceMs: 0,
-    usable: true,
-    streaming: true,
-    timeline: 1,
-    flushedLsn: NO_LSN,
-    replayedLsn: NO_LSN,
-    lagBytes: 0n,
-    problem: null,
-    probeMs: 1,
-    ...overrides,
-  };
-}
-
-function snapshot(...nodes: NodeFreshness[]): FreshnessSnapshot {
-  const leader = node('leader', Number.POSITIVE_INFINITY, { role: 'leader', usable: false });
-  return {
-    term: NO_TERM,
-    leader: 'leader',
-    takenAtMs: 2000,
-    leaderHeardAtMs: 2000,
-    marks: [],
-    nodes: new Map([leader, ...nodes].map((each) => [each.node, each])),
-  };
-}
+const node = (name: string, freshAsOfMs: number, overrides: Partial<NodeFreshness> = {}) =>
+  exampleFollower(name, { freshAsOfMs, ...overrides });
+const snapshot = (...nodes: NodeFreshness[]) => exampleSnapshot(nodes);
 
 const NEVER = Number.NEGATIVE_INFINITY;
 
@@ -45,7 +18,8 @@ function request(overrides: Partial<FollowerRequest> = {}): FollowerRequest {
     floor: { committedAtMs: NEVER, lastReadAtMs: NEVER, lastNode: null },
     databaseFloorMs: NEVER,
     maxStalenessMs: 1000,
-    inFlight: () => 0,
+    loadOf: () => newNodeLoad(),
+    nowMs: 2000,
     exclude: new Set(),
     random: 0,
     ...overrides,
@@ -128,7 +102,7 @@ const cases: [string, FreshnessSnapshot, Partial<FollowerRequest>, object][] = [
   [
     'of two fresh followers the less busy serves',
     snapshot(node('a', 1900), node('b', 1900)),
-    { inFlight: (name) => (name === 'a' ? 5 : 1) },
+    { loadOf: (name) => ({ ...newNodeLoad(), busy: name === 'a' ? 5 : 1 }) },
     follower('b'),
   ],
 ];
@@ -163,7 +137,7 @@ test('whoever is chosen meets the floor, and a wait means that nobody does', () 
           floor: { committedAtMs, lastReadAtMs, lastNode: `n${last}` },
           maxStalenessMs: 5000,
           random,
-          inFlight: (name) => nodes[Number(name.slice(1))]?.busy ?? 0,
+          loadOf: (name) => ({ ...newNodeLoad(), busy: nodes[Number(name.slice(1))]?.busy ?? 0 }),
         });
         const serves = (each: NodeFreshness) =>
           each.usable &&

@@ -1,4 +1,6 @@
 import type { FreshnessSnapshot, NodeFreshness } from '../../replication-monitor/types.ts';
+import { FollowerDraw } from './follower-draw.ts';
+import type { NodeLoad } from './node-load.ts';
 
 /** ROUTING.md, "Consistency levels". */
 export type ConsistencyLevel = 'eventual' | 'session' | 'database' | 'strong';
@@ -25,8 +27,9 @@ export interface FollowerRequest {
   /** As `committedAtMs`, over all sessions of the database on this proxy. Used by the level `database` only. */
   readonly databaseFloorMs: number;
   readonly maxStalenessMs: number;
-  /** Units of work that this proxy has on the node. */
-  inFlight(node: string): number;
+  /** What this proxy does on the node, and how fast that answers. */
+  loadOf(node: string): NodeLoad;
+  readonly nowMs: number;
   /** Nodes that were tried already for this unit. */
   readonly exclude: ReadonlySet<string>;
   /** Uniform in [0, 1). */
@@ -41,24 +44,27 @@ export type FollowerChoice =
 
 const WAIT: FollowerChoice = { kind: 'wait' };
 const LEADER: FollowerChoice = { kind: 'leader' };
+/** Used anew by each call, so that choosing allocates nothing. */
+const drawn = new FollowerDraw();
 
 /**
- * Which follower serves a read (DESIGN.md, "Freshness without clocks or cost"). Among the eligible ones, the less
- * busy of two drawn at random: as good as the least busy in practice, and it does not herd.
+ * Which follower serves a read (DESIGN.md, "Freshness without clocks or cost"). Of the eligible ones those of the best rank; of these
+ * two are drawn at random, by weight, and the one with the lower cost serves (peak EWMA of latency, times the work that is
+ * there): as good as the least of all in practice, and it does not herd.
  *
  * Read the snapshot anew for each call; the answer must not be kept.
  */
 export function chooseFollower(snapshot: FreshnessSnapshot, request: FollowerRequest): FollowerChoice {
   if (request.level === 'strong') return LEADER;
   let usable = 0;
-  let eligible = 0;
+  drawn.count = 0;
   for (const node of snapshot.nodes.values()) {
     if (!mayServe(node, request.exclude)) continue;
     usable += 1;
-    if (isFreshEnough(node, snapshot, request)) eligible += 1;
+    if (isFreshEnough(node, snapshot, request)) drawn.add(node, request);
   }
-  if (eligible === 0) return usable > 0 ? WAIT : LEADER;
-  return draw(snapshot, request, eligible);
+  if (drawn.count === 0) return usable > 0 ? WAIT : LEADER;
+  return choiceOf(drawn.draw(request));
 }
 
 function mayServe(node: NodeFreshness, exclude: ReadonlySet<string>): boolean {
@@ -78,25 +84,6 @@ function isFreshEnough(node: NodeFreshness, snapshot: FreshnessSnapshot, request
   const isSame = node.node === floor.lastNode && node.runningSinceMs <= floor.lastReadAtMs;
   if (!isSame && !(freshAsOfMs >= floor.lastReadAtMs)) return false;
   return request.level !== 'database' || freshAsOfMs >= request.databaseFloorMs;
-}
-
-function draw(snapshot: FreshnessSnapshot, request: FollowerRequest, eligible: number): FollowerChoice {
-  const scaled = request.random * eligible;
-  const first = Math.min(eligible - 1, Math.floor(scaled));
-  // The fraction that the first draw left over is as uniform as the number was.
-  const offset = eligible === 1 ? 0 : 1 + Math.min(eligible - 2, Math.floor((scaled - first) * (eligible - 1)));
-  const second = (first + offset) % eligible;
-  let index = 0;
-  let a: string | null = null;
-  let b: string | null = null;
-  for (const node of snapshot.nodes.values()) {
-    if (!mayServe(node, request.exclude) || !isFreshEnough(node, snapshot, request)) continue;
-    if (index === first) a = node.node;
-    if (index === second) b = node.node;
-    index += 1;
-  }
-  if (a === null || b === null) return LEADER;
-  return choiceOf(a === b || request.inFlight(a) <= request.inFlight(b) ? a : b);
 }
 
 /** One object per node name, so that choosing allocates nothing. */

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { NO_LSN, parseTerm } from '../../common/lsn.ts';
 import type { FreshnessSnapshot, NodeFreshness } from '../../replication-monitor/types.ts';
 import { chooseFollower, type FollowerRequest } from './choose-node.ts';
+import { newNodeLoad } from './node-load.ts';
 import { LEVELS } from './own-settings.ts';
 import { whyNot } from './why-not.ts';
 
@@ -65,7 +66,8 @@ test('a follower is passed over exactly where a reason is given', () => {
         databaseFloorMs: f.databaseFloorMs,
         maxStalenessMs: f.maxStalenessMs,
         exclude: new Set(f.tried ? ['a'] : []),
-        inFlight: () => 0,
+        loadOf: () => newNodeLoad(),
+        nowMs: 2000,
         random: 0,
       };
       const chosen = chooseFollower(snapshot, request).kind === 'follower';

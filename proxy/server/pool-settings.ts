@@ -1,4 +1,4 @@
-import { connectionLimits, poolLimits } from '../../common/config/pool-limits.ts';
+import { connectionLimits, placingOf, poolLimits } from '../../common/config/pool-limits.ts';
 import type { ProxyConfig } from '../../common/config/schema.ts';
 import type { MonitorTargets } from '../../replication-monitor/types.ts';
 import type { BackendPlace } from '../pool/place.ts';
@@ -11,6 +11,7 @@ export function poolSettings(proxy: ProxyConfig, tls: BackendTls): PoolSettings 
     tls,
     connections: connectionLimits(proxy),
     limitsOf: (database, user) => poolLimits(proxy, database, user),
+    placingOf: (node) => placingOf(proxy, node),
   };
 }
 

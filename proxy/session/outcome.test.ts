@@ -101,7 +101,13 @@ test('a backend whose socket has failed says at once that it takes nothing', asy
   const backend = new Backend(
     login as never,
     place,
-    { onBackendClosed: () => undefined, onBackendGone: () => undefined },
+    {
+      onBackendAsked: () => undefined,
+      onBackendAnswered: () => undefined,
+      onBackendLost: () => undefined,
+      onBackendClosed: () => undefined,
+      onBackendGone: () => undefined,
+    },
     NO_SETTINGS,
     0,
     false,

@@ -144,7 +144,8 @@ export function followerRequest(session: Session, unit: Unit, need: Need): Follo
     floor: session.floor,
     databaseFloorMs: databaseFloors.get(session.client.database) ?? -Infinity,
     maxStalenessMs: any ? Infinity : session.maxStalenessMs,
-    inFlight: (node) => pools.busyOf(node),
+    loadOf: pools.loadOf,
+    nowMs: session.context.clock.nowMs(),
     exclude: unit.tried,
     random: Math.random(),
   };

@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { connectionLimits, poolLimits } from '../../common/config/pool-limits.ts';
+import { connectionLimits, placingOf, poolLimits } from '../../common/config/pool-limits.ts';
 import { leaseholdConfig } from '../../common/config/schema.ts';
 import type { BackendPlace } from '../../proxy/pool/place.ts';
 import type { Pool } from '../../proxy/pool/pool.ts';
@@ -41,6 +41,7 @@ export function settingsOf(proxy: object): PoolSettings {
     tls: { mode: config.serverTls.mode },
     connections: connectionLimits(config),
     limitsOf: (database, user) => poolLimits(config, database, user),
+    placingOf: (node) => placingOf(config, node),
   };
 }
 
