@@ -14,12 +14,19 @@ import {
   snapshotOf,
 } from './freshness.ts';
 import { leaderPosition } from './leader-position.ts';
+import type { MonitorTargets } from './types.ts';
 
 const BLOCK = 8192;
 const SEGMENT = 16 * 1024 * 1024;
 const lsn = (value: number | bigint) => BigInt(value) as Lsn;
-const nodes = ['a', 'b', 'c'].map((node) => ({ node, host: node, port: 5432 }));
-const targets = (term: number, leader: string | null = 'a') => ({ term: parseTerm(term), leader, nodes });
+/** All follow the leader of the term, or each the term that `others` names (0: nobody). */
+function targets(term: number, leader: string | null = 'a', others: Record<string, number> = {}): MonitorTargets {
+  const nodes = ['a', 'b', 'c'].map((node) => {
+    const followed = others[node] ?? term;
+    return { node, host: node, port: 5432, follows: node === leader || followed === 0 ? null : parseTerm(followed) };
+  });
+  return { term: parseTerm(term), leader, nodes };
+}
 
 function sample(change: Partial<ProbeSample>): ProbeSample {
   const sentAtMs = change.sentAtMs ?? 0;
@@ -85,14 +92,40 @@ describe('freshness', () => {
 
   it('outlives its term while no new leader has answered, and what the node showed while its server runs on', () => {
     const state = after(['a', leads(100, 1000)], ['b', follows(110, 1000)], ['c', follows(110, 1000)]);
-    const elected = retarget(state, targets(2, 'c'));
+    const elected = retarget(state, targets(2, 'c', { b: 0 }));
     assert.deepEqual([seen(elected, 'b').usable, seen(elected, 'b').freshAsOfMs], [true, 100]);
     assert.equal(snapshotOf(elected, 200).leaderHeardAtMs, 100);
     const led = recordSample(elected, 'c', leads(200, 1200, { timeline: 2 }));
-    assert.equal(seen(led, 'b').usable, false, 'still on the old timeline');
-    const followed = recordSample(led, 'b', follows(210, 1100, { timeline: 2 }));
+    assert.match(seen(led, 'b').problem ?? '', /does not follow the leader of term 2/);
+    const attached = retarget(led, targets(2, 'c'));
+    assert.match(seen(attached, 'b').problem ?? '', /on timeline 1, the leader on 2/);
+    const followed = recordSample(attached, 'b', follows(210, 1100, { timeline: 2 }));
     assert.deepEqual([seen(followed, 'b').usable, seen(followed, 'b').freshAsOfMs], [true, 100]);
     assert.equal(seen(recordSample(followed, 'b', follows(220, 1200, { timeline: 2 })), 'b').freshAsOfMs, 200);
+  });
+
+  it('is none for a copy that parted from the leader’s, though its timeline has the same number', () => {
+    // b led term 2 on a timeline 2 that nobody heard of; c, who knows nothing of it, makes a timeline 2 in term 3.
+    let state = after(['a', leads(100, 1000)], ['b', follows(110, 1000)], ['c', follows(110, 1000)]);
+    state = recordLoss(state, 'b', 'gone');
+    state = retarget(state, targets(3, 'c', { a: 0, b: 2 }));
+    state = recordSample(state, 'c', leads(200, 1200, { timeline: 2 }));
+    state = recordSample(state, 'b', follows(210, 5000, { timeline: null, restartTimeline: 2, streaming: false }));
+    assert.match(seen(state, 'b').problem ?? '', /does not follow the leader of term 3/);
+    assert.equal(seen(state, 'b').freshAsOfMs, Number.NEGATIVE_INFINITY);
+    // Its agent rewinds it, and only then has it follow.
+    state = retarget(state, targets(3, 'c', { a: 0, b: 0 }));
+    state = recordLoss(state, 'b', 'stopped');
+    state = retarget(state, targets(3, 'c', { a: 0, b: 3 }));
+    state = recordSample(state, 'b', follows(300, 1200, { timeline: 2 }));
+    assert.deepEqual([seen(state, 'b').usable, seen(state, 'b').freshAsOfMs], [true, 200]);
+  });
+
+  it('ends at once when the agent of a follower says that it follows no more', () => {
+    const state = after(['a', leads(100, 1000)], ['b', follows(110, 1000)]);
+    assert.equal(seen(retarget(state, targets(1, 'a', { b: 0 })), 'b').usable, false);
+    // Without a leader followers let go of the old one, and still show what they showed.
+    assert.equal(seen(retarget(state, targets(2, null, { b: 0 })), 'b').usable, true);
   });
 
   it('is discarded where a leader’s timeline goes back', () => {

@@ -32,6 +32,8 @@ export interface NodeState {
   readonly sample: ProbeSample | null;
   /** The timeline that this follower was last seen on over this connection. */
   readonly timeline: number | null;
+  /** It is known to hold the content of the last leader that was heard, and nothing that parted from it. */
+  readonly kin: boolean;
   readonly freshAsOfMs: number;
   /** When the connection's first answered request was sent: since then the server has run without a break. */
   readonly runningSinceMs: number;
@@ -91,9 +93,21 @@ export function retarget(state: FreshnessState, targets: MonitorTargets): Freshn
     const same = old?.host === target.host && old.port === target.port;
     return [target.node, (same ? state.nodes.get(target.node) : undefined) ?? UNKNOWN_NODE];
   });
-  const next = { ...state, targets, nodes: new Map(nodes) };
   const sameTerm = state.targets.term === targets.term && state.targets.leader === targets.leader;
-  return sameTerm ? next : { ...next, heard: false, marks: [] };
+  const next = { ...state, targets, ...(sameTerm ? {} : { heard: false, marks: [] }) };
+  return { ...next, nodes: new Map(nodes.map(([name, node]) => [name, withKinship(next, name, node)])) };
+}
+
+/**
+ * PostgreSQL's timelines do not tell whose content a follower holds: a leader that nobody followed may have made a timeline of the same
+ * number as a later one that knew nothing of it. Terms do. Until the leader of a new term has answered, what was known holds:
+ * its agent may have let go of the old leader already, and the data are what they were.
+ */
+function withKinship(state: FreshnessState, name: string, node: NodeState): NodeState {
+  const { term, nodes } = state.targets;
+  const follows = nodes.find((target) => target.node === name)?.follows ?? null;
+  const kin = follows === term || (!state.heard && node.kin);
+  return kin === node.kin ? node : { ...node, kin };
 }
 
 /** An answer of a node. Of a node that is no target, or asked before the targets changed, the caller drops it. */
@@ -105,11 +119,12 @@ export function recordSample(state: FreshnessState, node: string, sample: ProbeS
   const next = {
     sample,
     timeline,
+    kin: old?.kin ?? false,
     freshAsOfMs: old?.freshAsOfMs ?? NEVER,
     runningSinceMs: runningSince(old, sample),
     failure: null,
   };
-  return withNode(state, node, freshened(next, state));
+  return withNode(state, node, freshened(withKinship(state, node, next), state));
 }
 
 /** It does not answer in time, but its connection is not known to be lost: what it has replayed it still shows. */
@@ -150,6 +165,7 @@ const NEVER = Number.NEGATIVE_INFINITY;
 const UNKNOWN_NODE: NodeState = {
   sample: null,
   timeline: null,
+  kin: false,
   freshAsOfMs: NEVER,
   runningSinceMs: Number.POSITIVE_INFINITY,
   failure: null,
@@ -163,6 +179,7 @@ function recordLeader(state: FreshnessState, node: string, sample: ProbeSample):
   const known = withNode(state, node, {
     sample,
     timeline: sample.timeline,
+    kin: true,
     freshAsOfMs: NEVER,
     runningSinceMs: runningSince(state.nodes.get(node), sample),
     failure: null,
@@ -182,7 +199,8 @@ function recordLeader(state: FreshnessState, node: string, sample: ProbeSample):
   const nodes = new Map(next.nodes);
   for (const [name, other] of next.nodes) {
     if (name === node) continue;
-    nodes.set(name, freshened(holds ? other : { ...other, freshAsOfMs: NEVER }, next));
+    const kept = holds ? other : { ...other, freshAsOfMs: NEVER };
+    nodes.set(name, freshened(withKinship(next, name, kept), next));
   }
   return { ...next, nodes };
 }
@@ -213,6 +231,7 @@ function problemOf(state: FreshnessState, node: NodeState): string | null {
   if (state.timeline === null) return 'no leader has been heard yet';
   if (sample.systemId !== state.systemId) return `belongs to another cluster (system identifier ${sample.systemId})`;
   if (node.timeline === null) return 'its timeline is not known while it takes no WAL';
+  if (!node.kin) return `does not follow the leader of term ${state.targets.term}, as far as its agent has said`;
   if (node.timeline !== state.timeline) return `is on timeline ${node.timeline}, the leader on ${state.timeline}`;
   return null;
 }

@@ -40,7 +40,7 @@ export interface NodeFreshness {
    * (After a crash it may come back at an earlier position.) +Infinity: not known to run.
    */
   readonly runningSinceMs: number;
-  /** Reachable, in recovery, on the leader's timeline, system id right. Only such a follower may serve reads. */
+  /** Reachable, in recovery, of the leader's lineage (by term) and timeline, system id right. Only such a follower may serve reads. */
   readonly usable: boolean;
   readonly streaming: boolean;
   readonly timeline: number;
@@ -58,7 +58,18 @@ export interface NodeFreshness {
 export interface MonitorTargets {
   readonly term: Term;
   readonly leader: string | null;
-  readonly nodes: readonly { readonly node: string; readonly host: string; readonly port: number }[];
+  readonly nodes: readonly MonitorTarget[];
+}
+
+export interface MonitorTarget {
+  readonly node: string;
+  readonly host: string;
+  readonly port: number;
+  /**
+   * The term whose leader the node's agent has made it follow: it does so only if what the node holds lies in that leader's lineage, and
+   * else rewinds or clones it first. Null: it says that it follows nobody now.
+   */
+  readonly follows: Term | null;
 }
 
 export interface ReplicationMonitor {

@@ -150,7 +150,8 @@ function publish(turn: Turn): void {
   if (published?.text === text && !lost) return;
   // Positions alone may wait; a change of state, and everything while a hold stops the writes, may not.
   const before = view.members.get(config.node);
-  const urgent = view.route?.hold === true || before?.state !== record.state || before.streaming !== record.streaming;
+  const changed = (name: 'state' | 'term' | 'streaming') => before?.[name] !== record[name];
+  const urgent = view.route?.hold === true || changed('state') || changed('term') || changed('streaming');
   if (published !== null && turn.now - published.atMs < (urgent ? URGENT_EVERY_MS : PUBLISH_EVERY_MS)) return;
   turn.set({ published: { text, atMs: turn.now } });
   const put = { type: 'put', key: turn.keys.member(config.node), value: text, lease: memberLease.id } as const;

@@ -57,8 +57,18 @@ test('without a route there is no leader and no term', () => {
   assert.equal(targets.term, 0n);
 });
 
-test('targets are the same only if term, leader and every address are', () => {
+test('a node follows the term that its agent says, and nobody in any other state', () => {
+  const followsOf = (changes: Partial<MemberRecord>) =>
+    monitorTargets(view([{ ...member('b', 2), ...changes }])).nodes.find(({ node }) => node === 'b')?.follows;
+  assert.equal(followsOf({}), 3n);
+  assert.equal(followsOf({ state: 'PLEDGED', term: parseTerm(4) }), null);
+  assert.equal(followsOf({ state: 'REWINDING' }), null);
+  assert.equal(followsOf({ term: parseTerm(0) }), null);
+});
+
+test('targets are the same only if term, leader, and every address and followed term are', () => {
   const targets = monitorTargets(view([member('b', 2)]));
   assert.ok(sameTargets(targets, monitorTargets(view([member('b', 2)]))));
   assert.equal(sameTargets(targets, monitorTargets(view([member('b', 9)]))), false);
+  assert.equal(sameTargets(targets, monitorTargets(view([{ ...member('b', 2), term: parseTerm(2) }]))), false);
 });

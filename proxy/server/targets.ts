@@ -5,12 +5,14 @@ import type { ClusterView } from '../cluster/types.ts';
 /** Whom the monitor samples: the members that are known, and the route's leader even when its own record has expired. */
 export function monitorTargets(view: ClusterView): MonitorTargets {
   const nodes = new Map<string, MonitorTargets['nodes'][number]>();
-  for (const { node, address } of view.members.values()) {
-    nodes.set(node, { node, host: address.host, port: address.port });
+  for (const { node, address, state, term } of view.members.values()) {
+    const follows = state === 'FOLLOWER' && term !== NO_TERM ? term : null;
+    nodes.set(node, { node, host: address.host, port: address.port, follows });
   }
   const { route } = view;
   if (route !== null) {
-    nodes.set(route.leader, { node: route.leader, host: route.address.host, port: route.address.port });
+    const { host, port } = route.address;
+    nodes.set(route.leader, { node: route.leader, host, port, follows: null });
   }
   return {
     term: route?.term ?? NO_TERM,
@@ -25,6 +27,6 @@ export function sameTargets(a: MonitorTargets, b: MonitorTargets): boolean {
 }
 
 function textOf(targets: MonitorTargets): string {
-  const nodes = targets.nodes.map(({ node, host, port }) => `${node}=${host}:${port}`);
+  const nodes = targets.nodes.map(({ node, host, port, follows }) => `${node}=${host}:${port}/${follows ?? ''}`);
   return [targets.term.toString(), targets.leader ?? '', ...nodes].join(' ');
 }

@@ -29,7 +29,8 @@ describe('the replication monitor on a leader and a follower', () => {
 
   function targets(term: number, leader: string | null) {
     const nodes = [pair.leader, pair.follower].map(({ name, port }) => ({ node: name, host: '127.0.0.1', port }));
-    return { term: parseTerm(term), leader, nodes };
+    const follows = parseTerm(term);
+    return { term: follows, leader, nodes: nodes.map((node) => ({ ...node, follows })) };
   }
 
   function seen(name: string): NodeFreshness {
