@@ -83,7 +83,7 @@ describe('freshness', () => {
 
   it('stands still without a leader, and the follower stays usable', () => {
     let state = after(['a', leads(100, 1000)], ['b', follows(110, 1000)]);
-    state = recordLoss(state, 'a', 'connection lost');
+    state = recordLoss(state, 'a', 'connection lost', 500);
     state = recordSample(state, 'b', follows(900, 1000, { timeline: null, streaming: false }));
     assert.equal(seen(state, 'b').freshAsOfMs, 100);
     assert.equal(seen(state, 'b').usable, true);
@@ -107,7 +107,7 @@ describe('freshness', () => {
   it('is none for a copy that parted from the leader’s, though its timeline has the same number', () => {
     // b led term 2 on a timeline 2 that nobody heard of; c, who knows nothing of it, makes a timeline 2 in term 3.
     let state = after(['a', leads(100, 1000)], ['b', follows(110, 1000)], ['c', follows(110, 1000)]);
-    state = recordLoss(state, 'b', 'gone');
+    state = recordLoss(state, 'b', 'gone', 500);
     state = retarget(state, targets(3, 'c', { a: 0, b: 2 }));
     state = recordSample(state, 'c', leads(200, 1200, { timeline: 2 }));
     state = recordSample(state, 'b', follows(210, 5000, { timeline: null, restartTimeline: 2, streaming: false }));
@@ -115,7 +115,7 @@ describe('freshness', () => {
     assert.equal(seen(state, 'b').freshAsOfMs, Number.NEGATIVE_INFINITY);
     // Its agent rewinds it, and only then has it follow.
     state = retarget(state, targets(3, 'c', { a: 0, b: 0 }));
-    state = recordLoss(state, 'b', 'stopped');
+    state = recordLoss(state, 'b', 'stopped', 500);
     state = retarget(state, targets(3, 'c', { a: 0, b: 3 }));
     state = recordSample(state, 'b', follows(300, 1200, { timeline: 2 }));
     assert.deepEqual([seen(state, 'b').usable, seen(state, 'b').freshAsOfMs], [true, 200]);
@@ -138,8 +138,10 @@ describe('freshness', () => {
     const state = after(['a', leads(100, 1000)], ['b', follows(110, 1000)]);
     const silent = seen(recordSilence(state, 'b', 'has not answered'), 'b');
     assert.deepEqual([silent.usable, silent.freshAsOfMs], [false, 100]);
-    const lost = recordLoss(state, 'b', 'gone');
+    const lost = recordLoss(state, 'b', 'gone', 500);
     assert.equal(seen(lost, 'b').freshAsOfMs, Number.NEGATIVE_INFINITY);
+    assert.equal(seen(recordLoss(lost, 'b', 'gone', 900), 'b').unreachableSinceMs, 500);
+    assert.equal(seen(recordLoss(lost, 'b', 'refused', null), 'b').unreachableSinceMs, null);
     assert.equal(seen(state, 'b').runningSinceMs, 110);
     assert.equal(seen(lost, 'b').runningSinceMs, Number.POSITIVE_INFINITY);
     assert.equal(seen(recordSample(lost, 'b', follows(200, 900)), 'b').runningSinceMs, 200);
@@ -200,7 +202,7 @@ describe('freshness', () => {
             const answer = inFlight.pop();
             if (answer !== undefined) state = recordSample(state, ...answer);
           } else {
-            state = recordLoss(state, 'b', 'crashed');
+            state = recordLoss(state, 'b', 'crashed', 500);
             inFlight.splice(0);
             replayed = replayed > 105_000n ? replayed - 5000n : replayed;
           }

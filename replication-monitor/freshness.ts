@@ -39,6 +39,8 @@ export interface NodeState {
   readonly runningSinceMs: number;
   /** Set while it does not answer. */
   readonly failure: string | null;
+  /** Since when no attempt to reach it has had any answer; null: it answers, or refuses us itself. */
+  readonly unreachableSinceMs: number | null;
 }
 
 /** What one probe of one node said. Positions are bytes. */
@@ -123,6 +125,7 @@ export function recordSample(state: FreshnessState, node: string, sample: ProbeS
     freshAsOfMs: old?.freshAsOfMs ?? NEVER,
     runningSinceMs: runningSince(old, sample),
     failure: null,
+    unreachableSinceMs: null,
   };
   return withNode(state, node, freshened(withKinship(state, node, next), state));
 }
@@ -134,8 +137,16 @@ export function recordSilence(state: FreshnessState, node: string, failure: stri
 }
 
 /** Its connection is lost: it may come back from a crash, a rewind or a clone, showing less than it did. */
-export function recordLoss(state: FreshnessState, node: string, failure: string): FreshnessState {
-  return state.nodes.has(node) ? withNode(state, node, { ...UNKNOWN_NODE, failure }) : state;
+export function recordLoss(
+  state: FreshnessState,
+  node: string,
+  failure: string,
+  unreachableAtMs: number | null,
+): FreshnessState {
+  const old = state.nodes.get(node);
+  if (old === undefined) return state;
+  const unreachableSinceMs = unreachableAtMs === null ? null : (old.unreachableSinceMs ?? unreachableAtMs);
+  return withNode(state, node, { ...UNKNOWN_NODE, failure, unreachableSinceMs });
 }
 
 /** Whether a follower that lives has yet to replay the newest mark: worth asking it again soon. */
@@ -169,6 +180,7 @@ const UNKNOWN_NODE: NodeState = {
   freshAsOfMs: NEVER,
   runningSinceMs: Number.POSITIVE_INFINITY,
   failure: null,
+  unreachableSinceMs: null,
 };
 
 function runningSince(old: NodeState | undefined, sample: ProbeSample): number {
@@ -183,6 +195,7 @@ function recordLeader(state: FreshnessState, node: string, sample: ProbeSample):
     freshAsOfMs: NEVER,
     runningSinceMs: runningSince(state.nodes.get(node), sample),
     failure: null,
+    unreachableSinceMs: null,
   });
   if (sample.inRecovery || sample.timeline === null) return known;
   // Within a term neither changes, from term to term the timeline grows. Should anything else happen, nothing that was
@@ -251,6 +264,7 @@ function describe(state: FreshnessState, name: string, node: NodeState, term: Te
     role: leads ? 'leader' : !isLeader && sample?.inRecovery === true ? 'follower' : 'unknown',
     freshAsOfMs: leads ? Number.POSITIVE_INFINITY : node.freshAsOfMs,
     runningSinceMs: node.runningSinceMs,
+    unreachableSinceMs: node.unreachableSinceMs,
     usable: problem === null,
     streaming: sample?.streaming ?? false,
     timeline: (leads ? state.timeline : node.timeline) ?? 0,

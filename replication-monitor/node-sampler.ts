@@ -4,14 +4,15 @@ import type { Clock } from '../common/clock.ts';
 import type { Logger } from '../common/logger.ts';
 import { Wakeup } from '../common/wakeup.ts';
 import type { ProbeSample } from './freshness.ts';
-import { openProbe, type Probe } from './probe.ts';
+import { isAnswer, openProbe, type Probe } from './probe.ts';
 
 /** What a node's loop tells the monitor, and asks it. All are called from the loop, one after the other. */
 export interface SamplerEvents {
   onSample(sample: ProbeSample): void;
   /** No answer for `silentAfterMs`; the connection stays. */
   onSilence(reason: string): void;
-  onLoss(reason: string): void;
+  /** `reachable`: it refused us itself. */
+  onLoss(reason: string, reachable: boolean): void;
   /** Whether the node should be made to flush its WAL before the next sample; asked after each one. */
   wantsFlush(sample: ProbeSample): boolean;
   /** Milliseconds until the next sample is due; asked after each one. A wake-up shortens it. */
@@ -72,7 +73,7 @@ export class NodeSampler {
         this.#answering = true;
       } catch (error) {
         if (signal.aborted) break;
-        this.#lose((error as Error).message);
+        this.#lose((error as Error).message, isAnswer(error));
         const waitMs = BACKOFF_MS[Math.min(this.#failures++, BACKOFF_MS.length - 1)];
         await sleep(waitMs, undefined, { signal }).catch(() => undefined);
         continue;
@@ -108,7 +109,7 @@ export class NodeSampler {
     let probe: Probe | null = null;
     const opening = openProbe({ host, port, user, password, tls, connectTimeoutMs }, (reason) => {
       // Heard between two samples: tell at once, do not wait for the next one to fail.
-      if (probe !== null && this.#probe === probe) this.#lose(reason);
+      if (probe !== null && this.#probe === probe) this.#lose(reason, false);
     });
     const opened = opening.then((made) => {
       probe = made;
@@ -118,13 +119,13 @@ export class NodeSampler {
     return this.#bounded(opened, connectTimeoutMs * 2);
   }
 
-  #lose(reason: string): void {
+  #lose(reason: string, reachable: boolean): void {
     const { node, logger } = this.#options;
     if (this.#answering) logger.info({ event: 'monitor.node-lost', node, reason }, `${node} ${reason}`);
     this.#answering = false;
     this.#probe?.close();
     this.#probe = null;
-    if (!this.#stop.signal.aborted) this.#events.onLoss(reason);
+    if (!this.#stop.signal.aborted) this.#events.onLoss(reason, reachable);
   }
 
   /** The promise, or an error when the time is up or the sampler is closed. */

@@ -11,6 +11,11 @@ export class ProbeError extends LeaseholdError {
   }
 }
 
+/** A refusal in the server's own words: it is there, whatever it thinks of us. */
+export function isAnswer(error: unknown): boolean {
+  return error instanceof pg.DatabaseError || (error instanceof ProbeError && error.cause instanceof pg.DatabaseError);
+}
+
 export interface ProbeTarget {
   readonly host: string;
   readonly port: number;

@@ -142,7 +142,8 @@ class SamplingMonitor implements ReplicationMonitor {
           if (node === this.#state.targets.leader) this.#onLeaderAnswer(sample);
         },
         onSilence: (reason) => record((state) => recordSilence(state, node, reason)),
-        onLoss: (reason) => record((state) => recordLoss(state, node, reason)),
+        onLoss: (reason, reachable) =>
+          record((state) => recordLoss(state, node, reason, reachable ? null : clock.nowMs())),
         wantsFlush: (sample) => this.#wantsFlush(node, sample),
         nextDelayMs: () => this.#nextDelayMs(node, sampled),
       },

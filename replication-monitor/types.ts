@@ -40,6 +40,8 @@ export interface NodeFreshness {
    * (After a crash it may come back at an earlier position.) +Infinity: not known to run.
    */
   readonly runningSinceMs: number;
+  /** Since when no attempt to reach it has had any answer, not even a refusal of the server's; null: it is there. */
+  readonly unreachableSinceMs: number | null;
   /** Reachable, in recovery, of the leader's lineage (by term) and timeline, system id right. Only such a follower may serve reads. */
   readonly usable: boolean;
   readonly streaming: boolean;

@@ -79,7 +79,7 @@ export class Backend implements FrameSink {
   cancelsUnderway = 0;
   /** Called when the last of them has arrived. */
   afterCancels: (() => void) | null = null;
-  readonly #tls: boolean;
+  readonly encrypted: boolean;
   readonly #socket: BackendLogin['socket'];
   readonly #owner: BackendOwner;
   readonly #parameters: BackendParameters;
@@ -100,7 +100,7 @@ export class Backend implements FrameSink {
     nowMs: number,
     tls: boolean,
   ) {
-    this.#tls = tls;
+    this.encrypted = tls;
     this.place = place;
     this.processId = login.processId;
     this.secretKey = login.secretKey;
@@ -177,8 +177,8 @@ export class Backend implements FrameSink {
     return this.#closed || this.#socket.destroyed || !this.#socket.writable || this.#socket.errored !== null;
   }
 
-  get encrypted(): boolean {
-    return this.#tls;
+  get bytesRead(): number {
+    return this.#socket.bytesRead;
   }
 
   cork(): void {
@@ -205,7 +205,7 @@ export class Backend implements FrameSink {
   sendCancel(done?: () => void): void {
     const { host, port } = this.place;
     this.cancelsUnderway += 1;
-    sendCancelRequest({ host, port, tls: this.#tls ? 'require' : 'off' }, this, () => {
+    sendCancelRequest({ host, port, tls: this.encrypted ? 'require' : 'off' }, this, () => {
       done?.();
       this.cancelsUnderway -= 1;
       if (this.cancelsUnderway > 0) return;

@@ -209,3 +209,40 @@ test('a reload of the sizes counts at once', async () => {
   pool.give(b);
   assert.deepEqual([a.closed, b.closed], [true, false]);
 });
+
+test('of a node that cannot be reached, connections are lost that say nothing, before TCP finds out', async () => {
+  const fake = new FakePools({});
+  const pool = fake.of();
+  const [silent, speaking, idle] = await Promise.all([pool.take(never), pool.take(never), pool.take(never)]);
+  pool.give(idle);
+  let lost = '';
+  const user = {
+    onBackendMessage: () => undefined,
+    onBackendPart: () => undefined,
+    onBackendChunkEnd: () => undefined,
+    onBackendDrain: () => undefined,
+    onBackendLost: ({ reason }: { readonly reason: string }) => (lost = reason),
+  };
+  for (const backend of [silent, speaking]) {
+    backend.attach(user);
+    backend.write(Buffer.from('Q\0\0\0\x05\0', 'latin1'));
+  }
+  const see = (unreachableSinceMs: number | null) =>
+    fake.pools.noteNodes([{ node: 'node1', usable: false, unreachableSinceMs }]);
+  see(fake.nowMs);
+  fake.nowMs += 1_900;
+  fake.pools.sweep();
+  assert.equal(idle.closed, false);
+  fake.nowMs += 1_000;
+  fake.pools.sweep();
+  assert.deepEqual([idle.closed, silent.closed, speaking.closed], [true, false, false]);
+  fake.servers.connections[1]?.say(Buffer.from('N\0\0\0\x05\0', 'latin1'));
+  fake.nowMs += 1_000;
+  fake.pools.sweep();
+  assert.deepEqual([silent.closed, speaking.closed], [true, false]);
+  assert.equal(lost, 'node1 could not be reached for 3900 ms');
+  see(null);
+  fake.nowMs += 1_000;
+  fake.pools.sweep();
+  assert.equal(speaking.closed, false);
+});

@@ -2,6 +2,7 @@ import type { Clock } from '../../common/clock.ts';
 import type { ConnectionLimits, PoolLimits } from '../../common/config/pool-limits.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { Term } from '../../common/lsn.ts';
+import type { NodeFreshness } from '../../replication-monitor/types.ts';
 import type { BackendTarget, Credentials } from '../auth/types.ts';
 import { newNodeLoad, type NodeLoad, noteServing } from '../routing/node-load.ts';
 import { runInternal } from './internal-query.ts';
@@ -37,6 +38,8 @@ const TICK_MS = 50;
 const FORGET_AFTER_MS = 60_000;
 /** After a reload of what connections are made with, they are replaced within this time. */
 const RENEW_SPREAD_MS = 10_000;
+/** A node that cannot be reached for so long is not waited for. Of a leader it is the lease that tells first. */
+const DEAD_AFTER_MS = { follower: 2_000, leader: 10_000 } as const;
 /** A leader lets clients in some moments after it is announced: so long its connections are tried for again. */
 const WARM_UP_MS = 5_000;
 
@@ -52,6 +55,8 @@ export class PoolSet implements PoolHost {
   readonly #pools = new Map<string, Pool>();
   readonly #proofs = new Proofs();
   readonly #loads = new Map<string, NodeLoad>();
+  /** Nodes of which the monitor has no answer at all, and since when. */
+  readonly #unreachable = new Map<string, number>();
   readonly #sweeper: NodeJS.Timeout;
   #ticker: NodeJS.Timeout | null = null;
   /** Where connections may be wanted: the leader that is known, and the followers. */
@@ -119,10 +124,14 @@ export class PoolSet implements PoolHost {
     return busy + waiting;
   }
 
-  /** Which followers may serve now: one that comes back gets its share little by little. */
-  noteFollowers(nodes: Iterable<{ readonly node: string; readonly usable: boolean }>): void {
+  /** What the monitor sees: a follower that comes back gets its share little by little; who cannot be reached is not waited for. */
+  noteNodes(nodes: Iterable<Pick<NodeFreshness, 'node' | 'usable' | 'unreachableSinceMs'>>): void {
     const nowMs = this.clock.nowMs();
-    for (const { node, usable } of nodes) noteServing(this.loadOf(node), usable, nowMs);
+    for (const { node, usable, unreachableSinceMs } of nodes) {
+      noteServing(this.loadOf(node), usable, nowMs);
+      if (unreachableSinceMs === null) this.#unreachable.delete(node);
+      else this.#unreachable.set(node, unreachableSinceMs);
+    }
   }
 
   /** S5: leader connections of older terms end at once, used or not. */
@@ -217,6 +226,13 @@ export class PoolSet implements PoolHost {
     const nowMs = this.clock.nowMs();
     for (const [key, pool] of this.#pools) {
       pool.sweep(nowMs);
+      const { node, role } = pool.options.place;
+      const forMs = nowMs - (this.#unreachable.get(node) ?? Infinity);
+      if (forMs >= DEAD_AFTER_MS[role]) {
+        // Before TCP finds out, in a quarter of an hour.
+        const reason = `${node} could not be reached for ${Math.round(forMs)} ms`;
+        for (const backend of pool.stock.unheard()) backend.lose(reason);
+      }
       if (pool.size + pool.queue.size === 0 && nowMs - pool.lastUsedMs > FORGET_AFTER_MS) this.#pools.delete(key);
       for (const backend of pool.stock.popSilent(nowMs - pool.limits.checkAfterMs)) {
         const sinceMs = backend.idleSinceMs;

@@ -8,6 +8,8 @@ export class Stock {
   readonly #idle: Backend[] = [];
   readonly #all = new Set<Backend>();
   readonly #load: NodeLoad;
+  /** What each had said in all when it was looked at last, because its node could not be reached. */
+  readonly #heard = new WeakMap<Backend, number>();
   #leaving = 0;
 
   constructor(load: NodeLoad) {
@@ -69,6 +71,15 @@ export class Stock {
 
   gone(): void {
     this.#leaving -= 1;
+  }
+
+  /** Of a node that cannot be reached: those that have said nothing since the last call, and all that are idle. */
+  unheard(): Backend[] {
+    const silent = [...this.#all].filter(
+      (backend) => backend.resting || this.#heard.get(backend) === backend.bytesRead,
+    );
+    for (const backend of this.#all) this.#heard.set(backend, backend.bytesRead);
+    return silent;
   }
 
   idleOnes(): Backend[] {

@@ -17,6 +17,7 @@ const NODE: NodeFreshness = {
   role: 'follower',
   freshAsOfMs: 0,
   runningSinceMs: 0,
+  unreachableSinceMs: null,
   usable: true,
   streaming: true,
   timeline: 1,

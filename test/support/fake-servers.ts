@@ -9,6 +9,7 @@ export class FakeConnection extends EventEmitter {
   writable = true;
   destroyed = false;
   readonly errored = null;
+  bytesRead = 0;
   readonly writableNeedDrain = false;
   readonly #settle: PromiseWithResolvers<BackendLogin>;
 
@@ -41,6 +42,7 @@ export class FakeConnection extends EventEmitter {
 
   /** What the server says. */
   say(bytes: Buffer): void {
+    this.bytesRead += bytes.length;
     this.emit('data', bytes);
   }
 

@@ -10,6 +10,7 @@ export function exampleFollower(node: string, changes: Partial<NodeFreshness> = 
     role: 'follower',
     freshAsOfMs: 0,
     runningSinceMs: 0,
+    unreachableSinceMs: null,
     usable: true,
     streaming: true,
     timeline: 1,
