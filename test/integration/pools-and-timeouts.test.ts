@@ -37,7 +37,7 @@ describe('pools and time-outs', () => {
   });
 
   async function connect(user = 'app'): Promise<Client> {
-    const client = new Client({ connectionString: cluster.url, user, password: user });
+    const client = new Client({ connectionString: cluster.url.replace('app:app', `${user}:${user}`) });
     client.on('error', () => undefined);
     await client.connect();
     clients.push(client);
