@@ -45,7 +45,13 @@ export function settingsDiff(from: SettingsImage, to: SettingsImage): string[] |
     return statements;
   }
   for (const name of from.keys()) if (!to.has(name)) statements.push(resetSql(name));
-  for (const [name, setting] of to) if (from.get(name)?.sql !== setting.sql) statements.push(setting.sql);
+  for (const [name, setting] of to) {
+    const has = from.get(name);
+    if (has?.sql === setting.sql) continue;
+    // A SET of one of its parts would keep the other one of whoever had the backend before.
+    if (name === 'datestyle' && has !== undefined) statements.push(resetSql(name));
+    statements.push(setting.sql);
+  }
   return statements.length === 0 ? null : statements;
 }
 

@@ -31,6 +31,16 @@ function values(image: SettingsImage): Record<string, string> {
 
 const cases: [string, StatementDetail[], Record<string, string>][] = [
   ['SET is recorded', [set('a', '1')], { a: '1' }],
+  [
+    'SET of one part of DateStyle keeps the other',
+    [set('datestyle', 'sql'), set('datestyle', 'ymd')],
+    { datestyle: 'SQL, YMD' },
+  ],
+  [
+    'a SET of one part of DateStyle that was rolled back leaves the pair',
+    [set('datestyle', 'ISO, DMY'), begin, set('datestyle', 'mdy'), rollback],
+    { datestyle: 'ISO, DMY' },
+  ],
   ['RESET forgets it', [set('a', '1'), set('a', null)], {}],
   ['SET LOCAL outside a transaction does nothing', [set('a', '1', true)], {}],
   ['a SET that was rolled back is not recorded', [begin, set('a', '1'), rollback], {}],

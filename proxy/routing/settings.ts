@@ -1,4 +1,5 @@
 import type { Isolation, StatementDetail } from '../sql/types.ts';
+import { dateStyleSetting } from './date-style.ts';
 import { isOwnSetting, NO_OWN, type OwnValues, withOwn } from './own-settings.ts';
 import { IDENTITY_SETTINGS, NO_SETTINGS, type Setting, type SettingsImage } from './settings-image.ts';
 import type { TransactionDefaults } from './transaction.ts';
@@ -93,7 +94,7 @@ export class SessionSettings {
       const { name, value, sql, local } = statement;
       if (isOwnSetting(name)) this.setOwn(name, value, local);
       else if (value === null) this.#reset(name, local);
-      else this.#set(name, { value, sql }, local);
+      else this.#set(name, name === 'datestyle' ? dateStyleSetting(this.valueOf(name), value) : { value, sql }, local);
     } else if (statement.kind === 'set-transaction') {
       if (statement.session) this.#setCharacteristics(statement);
     } else if (statement.kind === 'reset-all') {

@@ -1,3 +1,4 @@
+import { ClientError } from '../../common/errors.ts';
 import { parseStartupOptions } from '../auth/startup-options.ts';
 import type { AcceptedClient } from '../auth/types.ts';
 import { isOwnSetting, NO_OWN, type OwnValues, withOwn } from '../routing/own-settings.ts';
@@ -7,7 +8,7 @@ import type { SessionContext } from '../session/context.ts';
 import { asClientError } from '../session/errors.ts';
 import { TOKEN } from '../session/own-settings.ts';
 import { bringTo } from '../session/settings-restore.ts';
-import { find, type Need } from '../session/servers.ts';
+import { find, type Need, type Placed } from '../session/servers.ts';
 import { Session } from '../session/session.ts';
 import { reachToken } from '../session/token.ts';
 import { Unit } from '../session/unit.ts';
@@ -68,9 +69,8 @@ async function introduce(session: Session, image: SettingsImage, token: string |
   session.waitingSinceMs = session.context.clock.nowMs();
   try {
     if (token !== null) await reachToken(session, token, abort.signal);
-    const { backend, pool, pass } = await find(session, new Unit(), introductionNeed(session), abort.signal);
+    const { backend, pool, pass } = await findFor(session, image, abort.signal);
     try {
-      if (backend.settings !== image) await bringTo(backend, image);
       session.tellParameters(backend);
       if (session.home.keeps(backend)) renameTo(session, backend.processId);
     } finally {
@@ -97,12 +97,37 @@ function renameTo(session: Session, processId: number): void {
   session.secretKey = key.secretKey;
 }
 
+/** A server with the client's settings. What a follower refuses, the leader may know better: the role may be new. */
+async function findFor(session: Session, image: SettingsImage, signal: AbortSignal): Promise<Placed> {
+  const placed = await find(session, new Unit(), introductionNeed(session), signal);
+  try {
+    if (placed.backend.settings !== image) await bringTo(placed.backend, image);
+    return placed;
+  } catch (error) {
+    placed.pass?.leave();
+    placed.pool.give(placed.backend);
+    if (placed.backend.place.role === 'leader' || !(error instanceof ClientError) || !leads(session)) throw error;
+  }
+  const onLeader = await find(session, new Unit(), 'leader', signal);
+  try {
+    if (onLeader.backend.settings !== image) await bringTo(onLeader.backend, image);
+    return onLeader;
+  } catch (error) {
+    onLeader.pass?.leave();
+    onLeader.pool.give(onLeader.backend);
+    throw error;
+  }
+}
+
 /** Session pooling takes its connection at once, but nobody waits with the log-in for a leader that is being elected. */
 function introductionNeed(session: Session): Need {
-  if (!session.home.wanted) return 'any';
+  return session.home.wanted && leads(session) ? 'leader' : 'any';
+}
+
+function leads(session: Session): boolean {
   const pass = session.context.gate.tryEnter();
   pass?.leave();
-  return pass === null ? 'any' : 'leader';
+  return pass !== null;
 }
 
 interface StartupSettings {

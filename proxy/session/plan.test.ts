@@ -20,6 +20,10 @@ for (const [sql, target] of [
   ["SET application_name = 'x'", 'any'],
   ['SHOW search_path', 'any'],
   ['SHOW transaction_read_only', 'leader'],
+  ['SET ROLE someone', 'leader'],
+  ["SET SESSION AUTHORIZATION 'someone'", 'leader'],
+  ['RESET ROLE', 'any'],
+  ["SET default_tablespace = 'fast'", 'leader'],
   ['PREPARE p AS SELECT 1', 'leader'],
   ['EXECUTE p', 'leader'],
 ] as const) {

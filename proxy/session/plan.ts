@@ -147,7 +147,16 @@ const WRITES_NOTHING: ReadonlySet<StatementInfo['kind']> = new Set([
 /** Settings whose values tell the role of a server: a client must see the leader's. */
 const ROLE_SETTING = /^(?:transaction_|in_hot_standby|primary_|synchronous_|hot_standby|recovery_)/;
 
+/** Settings whose values name something in the catalog: a follower may not have replayed it yet. */
+const CATALOG_SETTING =
+  /^(?:role|session_authorization|default_tablespace|temp_tablespaces|default_table_access_method|default_text_search_config)$/;
+
+function isInCatalog(statement: StatementInfo): boolean {
+  return statement.kind === 'set' && statement.value !== null && CATALOG_SETTING.test(statement.name);
+}
+
 function targetOf(classification: Classification): UnitPlan['target'] {
+  if (classification.statements.some(isInCatalog)) return 'leader';
   const free = classification.statements.every(
     (s) =>
       ((s.kind === 'set' || s.kind === 'show') && !ROLE_SETTING.test(s.name)) ||

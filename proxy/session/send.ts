@@ -1,4 +1,4 @@
-import { LeaseholdError } from '../../common/errors.ts';
+import { ClientError, LeaseholdError } from '../../common/errors.ts';
 import type { Backend } from '../pool/backend.ts';
 import { settingsDiff, type SettingsImage } from '../routing/settings-image.ts';
 import { MAX_ATTEMPTS } from '../routing/retry.ts';
@@ -86,13 +86,27 @@ function applyInOneWrite(session: Session, unit: Unit, backend: Backend, image: 
       else sendUnit(session, unit);
     },
     (error: unknown) => {
+      const onFollower = backend.place.role === 'follower';
       dropBackend(session);
       if (session.phase === 'closed') return;
-      if (isNotSent(session, error) && ++unit.attempts < MAX_ATTEMPTS) session.startAnew(unit);
-      else refuseUnit(session, unit, error);
+      if (onFollower && isRefused(session, error)) {
+        unit.leaderOnly = true;
+        session.startAnew(unit);
+      } else if (isNotSent(session, error) && ++unit.attempts < MAX_ATTEMPTS) {
+        session.startAnew(unit);
+      } else refuseUnit(session, unit, error);
     },
   );
   return false;
+}
+
+/**
+ * A follower does not take the session's settings: it has not replayed yet what one of them names (a role that was made
+ * a moment ago). The leader has, or says the same.
+ */
+function isRefused(session: Session, error: unknown): boolean {
+  const { kind } = session.transaction;
+  return error instanceof ClientError && (kind === 'idle' || kind === 'deferred');
 }
 
 /** The server went before anything of the client's reached it: whatever the unit is, it can go elsewhere, or be held. */

@@ -111,6 +111,8 @@ export class SessionState {
     this.processId = identity.processId;
     this.secretKey = identity.secretKey;
     this.settings = new SessionSettings(startup, own);
+    // What was acknowledged before the client connected: it may have been told so itself, on an earlier connection.
+    this.floor.committedAtMs = context.databaseFloors.get(client.database) ?? -Infinity;
     this.home = new Home(this.scoped.poolMode === 'session');
     this.out = new ClientOutput(client.socket);
     this.scope = unitScope(context, client.database, (text) => this.classify(text));

@@ -96,5 +96,11 @@ export function needOf(session: Session, unit: Unit): Need {
   if (begin !== null && unit.simple === null && !committing) {
     return routeOfTransaction(begin, settings.transactionDefaults);
   }
+  // What a role may set is in the catalog, and so is the role.
+  if (target === 'any' && isSomebodyElse(settings)) return 'follower';
   return target;
+}
+
+function isSomebodyElse(settings: Session['settings']): boolean {
+  return settings.valueOf('role') !== undefined || settings.valueOf('session_authorization') !== undefined;
 }

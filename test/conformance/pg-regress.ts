@@ -57,7 +57,7 @@ export async function runRegress(
   return results;
 }
 
-const POOLING = ['transaction'] as const;
+const POOLING = ['transaction', 'session'] as const;
 
 /** The sizes that twenty sessions at once need. */
 const SETTINGS = { LEASEHOLD_PROXY_POOL_SIZE: '60' };
@@ -78,7 +78,8 @@ export const regression: Suite = {
 
 export const isolation: Suite = {
   name: 'isolation',
-  pooling: POOLING,
+  // The tester knows a session's server process by the pid that it was told: without one process for each session it waits for ever.
+  pooling: ['session'],
   settings: SETTINGS,
   prepare: prepareSource,
   run: (target, work) =>
