@@ -156,7 +156,7 @@ export function onLost(session: Session, loss: BackendLoss): void {
   if (session.floor.lastNode === backend?.place.node) session.floor.lastNode = null;
   if (session.phase === 'closed') return;
   if (session.pins.size > 0) {
-    session.terminate(stateLost(reason, session.pins));
+    session.terminate(stateLost(reason, session.pins, loss.fatal));
     return;
   }
   // A unit that waits to be sent there (`placeAgain`) is started anew.

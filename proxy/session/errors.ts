@@ -1,5 +1,6 @@
 import { ClientError, LeaseholdError } from '../../common/errors.ts';
 import type { BackendLoss } from '../pool/backend.ts';
+import type { ErrorFields } from '../wire/decode.ts';
 
 /** The transaction died before its COMMIT was sent: it provably did not commit. */
 export function transactionLost(reason: string): ClientError {
@@ -64,12 +65,14 @@ export function shuttingDown(): ClientError {
   });
 }
 
-export function stateLost(reason: string, pins: Iterable<string>): ClientError {
+/** `fatal`: what the server itself said before it ended the connection, which is then said to the client too. */
+export function stateLost(reason: string, pins: Iterable<string>, fatal: ErrorFields | null = null): ClientError {
+  const gone = `what this session kept on its server is gone (${[...pins].join(', ')})`;
   return new ClientError({
-    sqlState: '57P01',
+    sqlState: fatal?.sqlState ?? '57P01',
     severity: 'FATAL',
-    message: `terminating connection: what this session kept on its server is gone (${[...pins].join(', ')})`,
-    detail: `${reason}.`,
+    message: fatal?.message ?? `terminating connection: ${gone}`,
+    detail: fatal === null ? `${reason}.` : `${reason}: ${gone}.`,
     hint: 'Connect again and make it anew.',
   });
 }

@@ -23,6 +23,7 @@ for (const [sql, target] of [
   ['SET ROLE someone', 'leader'],
   ["SET SESSION AUTHORIZATION 'someone'", 'leader'],
   ['RESET ROLE', 'any'],
+  ['DISCARD SEQUENCES', 'any'],
   ["SET default_tablespace = 'fast'", 'leader'],
   ['PREPARE p AS SELECT 1', 'leader'],
   ['EXECUTE p', 'leader'],

@@ -161,6 +161,7 @@ function targetOf(classification: Classification): UnitPlan['target'] {
     (s) =>
       ((s.kind === 'set' || s.kind === 'show') && !ROLE_SETTING.test(s.name)) ||
       s.kind === 'reset-all' ||
+      s.kind === 'discard' ||
       (s.kind === 'set-transaction' && s.session),
   );
   if (free && classification.statements.length > 0 && classification.hint === null) return 'any';

@@ -87,7 +87,10 @@ function applyInOneWrite(session: Session, unit: Unit, backend: Backend, image: 
     },
     (error: unknown) => {
       const onFollower = backend.place.role === 'follower';
-      dropBackend(session);
+      // What is kept there is worth more than a setting that it does not take.
+      const stays = session.pins.size > 0 && error instanceof ClientError && session.phase !== 'closed';
+      if (stays) leavePass(session);
+      else dropBackend(session);
       if (session.phase === 'closed') return;
       if (onFollower && isRefused(session, error)) {
         unit.leaderOnly = true;
@@ -98,6 +101,11 @@ function applyInOneWrite(session: Session, unit: Unit, backend: Backend, image: 
     },
   );
   return false;
+}
+
+function leavePass(session: Session): void {
+  session.pass?.leave();
+  session.pass = null;
 }
 
 /**

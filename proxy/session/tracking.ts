@@ -1,5 +1,5 @@
 import { isOwnSetting } from '../routing/own-settings.ts';
-import { IDENTITY_SETTINGS, NO_SETTINGS } from '../routing/settings-image.ts';
+import { IDENTITY_SETTINGS, NO_SETTINGS, type SettingsImage } from '../routing/settings-image.ts';
 import type { StatementInfo } from '../sql/types.ts';
 import { decodeCommandTag } from '../wire/decode.ts';
 import type { Entry } from './exchange.ts';
@@ -72,12 +72,27 @@ function noteSet(session: Session, statement: StatementInfo & { readonly kind: '
   if (backend === null) return;
   // Among other statements a server took it for a setting of its own: it is to forget it.
   if (statement.kind === 'set' && isOwnSetting(statement.name)) backend.settings = null;
-  const resets = statement.kind === 'reset-all' || statement.value === null;
-  // RESET goes back to the server's default where the session means its start-up value; and who the session is
-  // decides what else could be set. Then nobody knows exactly, and the backend is set anew before its next use.
-  const identity = statement.kind === 'set' && (IDENTITY_SETTINGS as readonly string[]).includes(statement.name);
+  // RESET goes back to the server's default where the session means its start-up value: then the backend is set anew.
+  if (resetsToStartup(statement, settings.image)) {
+    session.resets = true;
+    backend.settings = null;
+    return;
+  }
   const local = statement.kind === 'set' && statement.local;
-  if (resets) session.resets = true;
-  if (resets || identity) backend.settings = null;
-  else if (!local && backend.settings === before) backend.settings = settings.image;
+  if (!local && backend.settings === before) backend.settings = settings.image;
+  else if (isIdentity(statement)) backend.settings = null;
+}
+
+function isIdentity(statement: StatementInfo): boolean {
+  return statement.kind === 'set' && (IDENTITY_SETTINGS as readonly string[]).includes(statement.name);
+}
+
+/** Whether the server, after this RESET, has something else than the session; `image` is the session's, after it. */
+function resetsToStartup(
+  statement: StatementInfo & { readonly kind: 'set' | 'reset-all' },
+  image: SettingsImage,
+): boolean {
+  if (statement.kind === 'set') return statement.value === null && (image.has(statement.name) || statement.local);
+  for (const name of image.keys()) if (!(IDENTITY_SETTINGS as readonly string[]).includes(name)) return true;
+  return false;
 }

@@ -24,6 +24,14 @@ test('a difference is what the proxy does otherwise, explained or not; equal fai
   assert.deepEqual(outdated, []);
 });
 
+test('an explained difference explains its own lines only', () => {
+  const narrow = { ...known, lines: ['-1', '+2'] };
+  const verdict = (detail: string) =>
+    compare('s', 'transaction', [result('b', 'passed')], [result('b', 'failed', detail)], [narrow]).differences[0]?.why;
+  assert.equal(verdict('12 ms\n-1\n+2'), 'because');
+  assert.equal(verdict('12 ms\n-1\n+3'), null);
+});
+
 test('an explained difference that no longer occurs is reported, for its own suite and side only', () => {
   const same = [result('b', 'passed')];
   assert.deepEqual(compare('s', 'transaction', same, same, [known]).outdated, [known]);

@@ -6,6 +6,8 @@ export interface Explained {
   readonly test: string;
   readonly sides: readonly Side[];
   readonly why: string;
+  /** All that a test of PostgreSQL's suites may print otherwise (`-` direct, `+` proxy): another line is not explained. */
+  readonly lines?: readonly string[] | undefined;
 }
 
 export interface Difference {
@@ -51,11 +53,17 @@ export function compare(
     const b = there.get(test)?.outcome ?? 'absent';
     if (a === b) continue;
     const detail = (b === 'passed' ? here : there).get(test)?.detail ?? '';
-    const why = known.find((entry) => entry.test === test)?.why ?? null;
+    const why = known.find((entry) => entry.test === test && covers(entry, detail))?.why ?? null;
     differences.push({ test, side, direct: a, proxy: b, detail, why });
   }
   const outdated = known.filter((entry) => !differences.some((difference) => difference.test === entry.test));
   return { differences, outdated };
+}
+
+function covers({ lines }: Explained, detail: string): boolean {
+  if (lines === undefined) return true;
+  const changed = detail.split('\n').filter((line) => /^[-+]./.test(line));
+  return changed.every((line) => lines.includes(line));
 }
 
 /** The table for people: a line for each suite and side. */

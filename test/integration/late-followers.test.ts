@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Client } from 'pg';
+import { Client, type DatabaseError } from 'pg';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 
 /** Found by PostgreSQL's regression suite: what a session meets on followers that have not replayed its past yet. */
@@ -87,4 +87,26 @@ test('SET of one part of DateStyle keeps the other on every server that comes la
     assert.equal(rows[0]?.day, '1999-01-08', sql);
   }
   await client.end();
+});
+
+test('a server that keeps something for its session is not set anew when the session changes its user', async () => {
+  const client = await connect();
+  await client.query('LISTEN kept');
+  await client.query("SET plpgsql.no_such_setting = 'x'"); // a placeholder, which the library takes away
+  await client.query("LOAD 'plpgsql'");
+  await client.query('SET SESSION AUTHORIZATION app');
+  const { rows } = (await client.query('SELECT pg_listening_channels() AS name')) as { rows: { name: string }[] };
+  assert.deepEqual(rows, [{ name: 'kept' }]);
+  await client.end();
+});
+
+test('a session that ends with its server hears what the server said', async () => {
+  const client = await connect();
+  await client.query('LISTEN kept');
+  await assert.rejects(client.query('SELECT pg_terminate_backend(pg_backend_pid())'), (error: DatabaseError) => {
+    assert.equal(error.code, '57P01');
+    assert.equal(error.message, 'terminating connection due to administrator command');
+    assert.match(error.detail ?? '', /what this session kept on its server is gone \(listen\)/);
+    return true;
+  });
 });
