@@ -264,6 +264,6 @@ test('no limit is exceeded at any moment, nobody waits while there is room or is
       await model.end();
       model.fake.pools.close();
     }),
-    { numRuns: 300 },
+    { numRuns: 150 },
   );
 });

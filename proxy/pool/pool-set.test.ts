@@ -246,3 +246,17 @@ test('of a node that cannot be reached, connections are lost that say nothing, b
   fake.pools.sweep();
   assert.equal(speaking.closed, false);
 });
+
+test('a client whose new connection is closed at once is served by room that comes free elsewhere', async () => {
+  const fake = new FakePools({ users: { ann: { maxConnections: 2 } } }, false);
+  const refused = assert.rejects(fake.of('ann', 'other').take(never), { sqlState: '57P03' });
+  const wait = fake.of('ann').take(never);
+  fake.pools.reconfigure(settingsOf({ users: { ann: { maxConnections: 2 } }, serverTls: { mode: 'require' } }));
+  fake.servers.connections[1]?.accept(); // it was made as it should not be any more
+  await settle();
+  fake.servers.connections[0]?.refuse(new ClientError({ sqlState: '57P03', message: 'starting up' }));
+  await refused;
+  assert.equal(fake.servers.connections.length, 3);
+  fake.servers.connections[2]?.accept();
+  assert.equal((await wait).closed, false);
+});

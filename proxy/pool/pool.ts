@@ -150,6 +150,7 @@ export class Pool implements BackendOwner, Tenant {
     backend.askedAtMs = 0;
     this.stock.remove(backend);
     this.#host.room.leaving();
+    this.grow(); // or be told when there is room, wherever that comes from
   }
 
   onBackendGone(): void {

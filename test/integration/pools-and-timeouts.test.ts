@@ -88,11 +88,16 @@ describe('pools and time-outs', () => {
     await client.query("INSERT INTO t VALUES ('late')");
     await cluster.sql('node1', "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
     await cluster.sql('node1', 'SELECT pg_reload_conf()');
-    await assert.rejects(client.query('COMMIT'), { code: '08007', message: /COMMIT was in flight/ });
-    assert.equal((await client.query('SELECT 1 AS one')).rows[0].one, 1, 'the session lives on');
-    assert.equal(await count("pg_stat_activity WHERE usename = 'query' AND wait_event = 'SyncRep'"), '1');
-    await cluster.sql('node1', 'ALTER SYSTEM RESET synchronous_standby_names');
-    await cluster.sql('node1', 'SELECT pg_reload_conf()');
+    try {
+      await assert.rejects(client.query('COMMIT'), { code: '08007', message: /COMMIT was in flight/ });
+      assert.equal((await client.query('SELECT 1 AS one')).rows[0].one, 1, 'the session lives on');
+      await until(
+        async () => (await count("pg_stat_activity WHERE usename = 'query' AND wait_event = 'SyncRep'")) === '1',
+      );
+    } finally {
+      await cluster.sql('node1', 'ALTER SYSTEM RESET synchronous_standby_names');
+      await cluster.sql('node1', 'SELECT pg_reload_conf()');
+    }
     await until(async () => (await count("t WHERE who = 'late'")) === '1');
     await until(async () => (await count("pg_stat_activity WHERE usename = 'query' AND state = 'active'")) === '0');
   });
