@@ -48,6 +48,12 @@ export function poolLimits(proxy: ProxyConfig, database: string, user: string): 
   };
 }
 
+/** Whether connections are kept open in advance for anybody at all. */
+export function keepsAny(proxy: ProxyConfig): boolean {
+  const scopes = [...Object.values(proxy.databases), ...Object.values(proxy.users)];
+  return proxy.pool.minSize > 0 || scopes.some(({ minSize }) => (minSize ?? 0) > 0);
+}
+
 export function connectionLimits(proxy: ProxyConfig): ConnectionLimits {
   return {
     total: proxy.pool.maxConnections,

@@ -35,6 +35,10 @@ const SHOW = new Map<string, ShowCommand>([
         'sv_pinned',
         'maxwait_ms',
         'pool_size',
+        'min_pool_size',
+        'reserve_pool',
+        'sv_closing',
+        'paused',
         'pool_mode',
       ],
       rows: (providers) => providers.pools().map((pool) => ({ ...pool, pool_mode: 'transaction' })),
@@ -82,6 +86,14 @@ const SHOW = new Map<string, ShowCommand>([
         'note',
       ],
       rows: nodeRows,
+    },
+  ],
+  [
+    'BALANCE',
+    {
+      help: 'how this proxy spreads reads over the nodes: weight, latency, work, and who is set aside',
+      columns: ['node', 'weight', 'own_zone', 'sv_active', 'cl_waiting', 'latency_ms', 'set_aside_ms'],
+      rows: (providers) => providers.balance().map((row) => ({ ...row })),
     },
   ],
   [

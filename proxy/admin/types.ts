@@ -10,6 +10,7 @@ import type { FreshnessSnapshot } from '../../replication-monitor/types.ts';
 export interface AdminProviders {
   pools(): readonly PoolRow[];
   clients(): readonly ClientRow[];
+  balance(): readonly BalanceRow[];
   status(): ProxyStatus;
 }
 
@@ -54,6 +55,25 @@ export interface PoolRow {
   /** How long the first client in the queue has waited. */
   readonly maxwait_ms: number;
   readonly pool_size: number;
+  readonly min_pool_size: number;
+  readonly reserve_pool: number;
+  /** Connections that the server has yet to close. */
+  readonly sv_closing: number;
+  readonly paused: boolean;
+}
+
+/** How reads are balanced over the nodes, as this proxy sees them. */
+export interface BalanceRow {
+  readonly node: string;
+  readonly weight: number;
+  /** In the zone of this proxy, or without one. */
+  readonly own_zone: boolean;
+  readonly sv_active: number;
+  readonly cl_waiting: number;
+  /** Time to the first byte of an answer, as load balancing takes it; null: nothing was asked yet. */
+  readonly latency_ms: number | null;
+  /** It failed, and gets no reads for so long while others may have them; 0: it does. */
+  readonly set_aside_ms: number;
 }
 
 export interface ClientRow {

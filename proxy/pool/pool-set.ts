@@ -17,6 +17,8 @@ import { Room } from './room.ts';
 export interface PoolSettings {
   readonly tls: BackendTarget['tls'];
   readonly connections: ConnectionLimits;
+  /** Whether `minSize` is set for anybody. */
+  readonly keepsAny: boolean;
   limitsOf(database: string, user: string): PoolLimits;
   placingOf(node: string): Pick<NodeLoad, 'weight' | 'foreign'>;
 }
@@ -263,7 +265,7 @@ export class PoolSet implements PoolHost {
   /** Opens what is to be kept in advance, for users whose proof is known. True: something is still missing. */
   #warm(): boolean {
     let missing = false;
-    if (this.#closed) return false;
+    if (this.#closed || !this.#settings.keepsAny) return false;
     for (const { user, database, credentials } of this.#proofs.pairs()) {
       const { minSize } = this.#settings.limitsOf(database, user);
       if (minSize === 0) continue;

@@ -23,6 +23,7 @@ export class Pool implements BackendOwner, Tenant {
   readonly seat: Seat;
   limits: PoolLimits;
   lastUsedMs: number;
+  paused = false; // by `pause` and `resume`
   readonly #host: PoolHost;
   /** The newest proof of identity of the user: used for new connections. */
   #credentials: Credentials;
@@ -31,7 +32,6 @@ export class Pool implements BackendOwner, Tenant {
   readonly #load: NodeLoad;
   readonly #abort = new AbortController();
   #opening = 0;
-  #paused = false;
   #failedAtMs = -Infinity;
   #failure: unknown = null;
 
@@ -66,7 +66,7 @@ export class Pool implements BackendOwner, Tenant {
   }
 
   get wants(): number {
-    if (this.#paused || this.closed || this.queue.size === 0 || this.#hasJustFailed()) return 0;
+    if (this.paused || this.closed || this.queue.size === 0 || this.#hasJustFailed()) return 0;
     return Math.max(0, Math.min(this.queue.size - this.#opening, this.#maxSize() - this.size));
   }
 
@@ -176,13 +176,13 @@ export class Pool implements BackendOwner, Tenant {
 
   /** Nobody gets a connection, and those that come free are closed, until `resume`. */
   pause(): void {
-    this.#paused = true;
+    this.paused = true;
     this.#host.room.unblock(this);
     this.#closeIdle();
   }
 
   resume(): void {
-    this.#paused = false;
+    this.paused = false;
     this.grow();
   }
 
@@ -204,7 +204,7 @@ export class Pool implements BackendOwner, Tenant {
 
   /** Opens connections in advance, up to `minSize`, where there is room without taking anything from others. */
   fill(): void {
-    if (this.closed || this.#paused || this.#hasJustFailed()) return;
+    if (this.closed || this.paused || this.#hasJustFailed()) return;
     while (this.size < this.limits.minSize && this.#host.room.claim(this)) this.#startOpening();
   }
 
@@ -239,7 +239,7 @@ export class Pool implements BackendOwner, Tenant {
 
   /** Not to be used again. */
   #isOver(backend: Backend, nowMs: number): boolean {
-    if (this.closed || this.#paused || backend.soiled || nowMs >= backend.retireAtMs) return true;
+    if (this.closed || this.paused || backend.soiled || nowMs >= backend.retireAtMs) return true;
     if (nowMs - backend.createdAtMs > this.limits.maxLifetimeMs * backend.lifeShare) return true;
     return this.queue.size === 0 && this.stock.all.size + this.#opening > this.limits.size; // the reserve, or more than a reload allows
   }
@@ -294,7 +294,7 @@ export class Pool implements BackendOwner, Tenant {
 
   #full(what: string): PoolFullError {
     const { limits, size: all, queue, stock } = this;
-    const now = { limits, all, idle: stock.idle, waiting: queue.size, paused: this.#paused, room: this.#host.room };
+    const now = { limits, all, idle: stock.idle, waiting: queue.size, paused: this.paused, room: this.#host.room };
     return poolFull({ ...this.options, ...now }, what);
   }
 }

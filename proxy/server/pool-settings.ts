@@ -1,4 +1,4 @@
-import { connectionLimits, placingOf, poolLimits } from '../../common/config/pool-limits.ts';
+import { connectionLimits, keepsAny, placingOf, poolLimits } from '../../common/config/pool-limits.ts';
 import type { ProxyConfig } from '../../common/config/schema.ts';
 import type { MonitorTargets } from '../../replication-monitor/types.ts';
 import type { BackendPlace } from '../pool/place.ts';
@@ -10,6 +10,7 @@ export function poolSettings(proxy: ProxyConfig, tls: BackendTls): PoolSettings 
   return {
     tls,
     connections: connectionLimits(proxy),
+    keepsAny: keepsAny(proxy),
     limitsOf: (database, user) => poolLimits(proxy, database, user),
     placingOf: (node) => placingOf(proxy, node),
   };

@@ -1,4 +1,4 @@
-import type { AdminProviders, ClientRow, PoolRow, ProxyStatus } from '../admin/types.ts';
+import type { AdminProviders, BalanceRow, ClientRow, PoolRow, ProxyStatus } from '../admin/types.ts';
 import type { PoolSet } from '../pool/pool-set.ts';
 import type { Pool } from '../pool/pool.ts';
 import { Home } from '../session/home.ts';
@@ -18,6 +18,7 @@ export interface ProviderOptions {
 export function createProviders(options: ProviderOptions): AdminProviders {
   return {
     pools: () => [...options.pools.all()].map((pool) => poolRow(pool, options.context.clock.nowMs())),
+    balance: () => balanceRows(options),
     clients: () => [...options.sessions].map((session) => clientRow(session)),
     status: () => statusOf(options),
   };
@@ -47,6 +48,22 @@ function statusOf(options: ProviderOptions): ProxyStatus {
   };
 }
 
+function balanceRows({ context, pools }: ProviderOptions): BalanceRow[] {
+  const nowMs = context.clock.nowMs();
+  return [...context.monitor.snapshot.nodes.keys()].map((node) => {
+    const load = pools.loadOf(node);
+    return {
+      node,
+      weight: load.weight,
+      own_zone: !load.foreign,
+      sv_active: load.busy,
+      cl_waiting: load.waiting,
+      latency_ms: load.latencyAtMs === 0 ? null : load.latencyMs,
+      set_aside_ms: Math.max(0, Math.round(load.ejectedUntilMs - nowMs)),
+    };
+  });
+}
+
 function poolRow(pool: Pool, nowMs: number): PoolRow {
   const { place, user, database } = pool.options;
   const { stock, queue, limits } = pool;
@@ -70,6 +87,10 @@ function poolRow(pool: Pool, nowMs: number): PoolRow {
     sv_pinned: pinned,
     maxwait_ms: Math.round(Math.max(0, nowMs - queue.sinceMs)),
     pool_size: limits.size,
+    min_pool_size: limits.minSize,
+    reserve_pool: limits.reserveSize,
+    sv_closing: stock.leaving,
+    paused: pool.paused,
   };
 }
 

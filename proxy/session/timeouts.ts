@@ -40,7 +40,8 @@ function isOver(ms: number, limitMs: number): boolean {
   return limitMs > 0 && ms >= limitMs;
 }
 
-export function activityOf(session: Session): Activity {
+function activityOf(session: Session): Activity {
+  if (session.waiting !== null) return 'waiting'; // also while it is being introduced to its first server
   switch (session.phase) {
     case 'busy':
     case 'copy-in':

@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { connectionLimits, placingOf, poolLimits } from '../../common/config/pool-limits.ts';
+import { connectionLimits, keepsAny, placingOf, poolLimits } from '../../common/config/pool-limits.ts';
 import { leaseholdConfig } from '../../common/config/schema.ts';
 import type { BackendPlace } from '../../proxy/pool/place.ts';
 import type { Pool } from '../../proxy/pool/pool.ts';
@@ -40,6 +40,7 @@ export function settingsOf(proxy: object): PoolSettings {
   return {
     tls: { mode: config.serverTls.mode },
     connections: connectionLimits(config),
+    keepsAny: keepsAny(config),
     limitsOf: (database, user) => poolLimits(config, database, user),
     placingOf: (node) => placingOf(config, node),
   };

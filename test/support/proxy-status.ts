@@ -83,7 +83,14 @@ export function exampleProviders(status: () => ProxyStatus = () => exampleStatus
         sv_pinned: 0,
         maxwait_ms: 12.34,
         pool_size: 20,
+        min_pool_size: 1,
+        reserve_pool: 5,
+        sv_closing: 0,
+        paused: false,
       },
+    ],
+    balance: () => [
+      { node: 'node2', weight: 2, own_zone: true, sv_active: 2, cl_waiting: 1, latency_ms: null, set_aside_ms: 0 },
     ],
     clients: () => [
       {
