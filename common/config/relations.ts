@@ -1,3 +1,4 @@
+import { listenHosts } from './listen-hosts.ts';
 import type { AgentConfig, LeaseholdConfig, ProxyConfig } from './schema.ts';
 
 /** The processes that read the configuration. */
@@ -59,10 +60,12 @@ function agentRelations(agent: AgentConfig, needs: readonly ConfigPart[]): Relat
 
 function proxyRelations(proxy: ProxyConfig): RelationFault[] {
   const faults: RelationFault[] = [];
-  if (proxy.listen.port !== 0 && proxy.listen.port === proxy.http.port && proxy.listen.host === proxy.http.host) {
+  const hosts = listenHosts(proxy.listen.host);
+  if (hosts.length === 0) faults.push({ path: 'proxy.listen.host', message: 'names no address' });
+  if (proxy.listen.port !== 0 && proxy.listen.port === proxy.http.port && hosts.includes(proxy.http.host)) {
     faults.push({ path: 'proxy.http.port', message: 'is the same as proxy.listen.port' });
   }
-  if (isAnyAddress(proxy.listen.host) && proxy.advertise === undefined) {
+  if (hosts.some(isAnyAddress) && proxy.advertise === undefined) {
     faults.push({
       path: 'proxy.advertise',
       message: `is required when proxy.listen.host is ${proxy.listen.host}`,

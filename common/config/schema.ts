@@ -103,8 +103,15 @@ export const proxyConfig = z.strictObject({
   id: name.default('proxy1'),
   listen: z
     .strictObject({
+      /** Names and addresses with commas between, `*` for every address, as PostgreSQL's listen_addresses. */
       host: z.string().min(1).default('127.0.0.1'),
       port: listenPort.default(6432),
+      /** Where to put the Unix socket `.s.PGSQL.<port>`; none when absent. */
+      unixSocketDir: z.string().min(1).optional(),
+      unixSocketMode: z
+        .string()
+        .regex(/^0?[0-7]{3}$/, 'three octal digits, such as "0770"')
+        .default('0777'),
       /** Another process may listen on the same ports (the HTTP port too): it takes over while this one drains. Linux. */
       reusePort: z.boolean().default(false),
     })

@@ -32,7 +32,7 @@ export class FrontDoor {
   readonly sessions = new Set<Session>();
   readonly #options: FrontDoorOptions;
   readonly #router: CancelRouter;
-  #strangers = 0;
+  readonly #strangers = new Set<Socket>();
   #others = 0;
   #draining = false;
 
@@ -50,13 +50,20 @@ export class FrontDoor {
     return this.#draining;
   }
 
-  onConnection(socket: Socket, providers: AdminProviders): void {
-    if (this.#strangers >= MAX_STRANGERS) {
-      socket.destroy();
+  /** `local`: over the Unix socket. Takes the socket over. */
+  onConnection(socket: Socket, local: boolean, providers: AdminProviders): void {
+    this.#strangers.add(socket);
+    if (this.#strangers.size > MAX_STRANGERS) this.#dropOldestStranger();
+    void this.#accept(socket, local, providers);
+  }
+
+  /** Who does not get on with its start-up makes room for who comes now: else a thousand idle connections would shut the door. */
+  #dropOldestStranger(): void {
+    for (const oldest of this.#strangers) {
+      this.#strangers.delete(oldest);
+      oldest.destroy();
       return;
     }
-    this.#strangers += 1;
-    void this.#accept(socket, providers);
   }
 
   /**
@@ -68,7 +75,7 @@ export class FrontDoor {
     const { clock } = this.#options.context;
     await drainSessions({
       sessions: this.sessions,
-      arriving: () => this.#strangers,
+      arriving: () => this.#strangers.size,
       mode,
       leaveMs,
       drainMs: () => this.#options.context.config.drainMs,
@@ -76,17 +83,17 @@ export class FrontDoor {
     });
   }
 
-  async #accept(socket: Socket, providers: AdminProviders): Promise<void> {
+  async #accept(socket: Socket, local: boolean, providers: AdminProviders): Promise<void> {
     const { verifiers, auth, context, signal } = this.#options;
     const { tls, policy } = auth.current;
     const tlsRequired = context.config.tls?.required ?? false;
     const timeoutMs = context.config.timeouts.clientLoginTimeoutMs;
-    const outcome = await acceptClient(socket, { verifiers, tls, tlsRequired, policy, signal, timeoutMs });
+    const outcome = await acceptClient(socket, { verifiers, tls, tlsRequired, local, policy, signal, timeoutMs });
     if (outcome.kind === 'cancel') {
       await this.#router.route(outcome);
       outcome.close();
     }
-    this.#strangers -= 1;
+    this.#strangers.delete(socket);
     switch (outcome.kind) {
       case 'cancel':
         return;

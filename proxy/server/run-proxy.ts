@@ -1,4 +1,3 @@
-import type { Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LeaseholdConfig } from '../../common/config/schema.ts';
 import type { Logger } from '../../common/logger.ts';
@@ -10,7 +9,7 @@ import type { AdminProviders, ProxyControl } from '../admin/types.ts';
 import { createRegistration, type Registration } from '../cluster/registration.ts';
 import { randomBytes } from 'node:crypto';
 import { FrontDoor } from './front-door.ts';
-import { listen, stopListening } from './listener.ts';
+import { type Doors, openDoors } from './listener.ts';
 import { loadAuth } from './live-auth.ts';
 import { makeParts, type ProxyParts } from './parts.ts';
 import { createReloader, type Reloader } from './reload.ts';
@@ -73,11 +72,11 @@ export async function runProxy(options: ProxyOptions): Promise<RunningProxy> {
     const http = await openHttp(config, parts, providers, control, logger);
     parts.closers.push(() => http.close());
     if (proxy.listen.reusePort) await untilReady(providers, options.signal);
-    const { server, port } = await listen(proxy.listen, (socket) => door.onConnection(socket, providers));
-    const address = { host: proxy.listen.host, port };
+    const doors = await openDoors(proxy.listen, (socket, local) => door.onConnection(socket, local, providers));
+    const address = { host: doors.host, port: doors.port };
     const registration = register(config, parts, { address: proxy.advertise ?? address, httpUrl: http.url }, logger);
     logger.info({ event: 'proxy.listening', ...address, http: http.url }, 'the proxy takes clients');
-    const closed = untilClosed({ server, door, parts, http, registration, stopping, stop, logger });
+    const closed = untilClosed({ doors, door, parts, http, registration, stopping, stop, logger });
     return {
       address,
       httpUrl: http.url,
@@ -156,7 +155,7 @@ const LINGER_MS = 2_500;
 const LEAVE_MS = 500;
 
 async function untilClosed(running: {
-  readonly server: Server;
+  readonly doors: Doors;
   readonly door: FrontDoor;
   readonly parts: ProxyParts;
   readonly http: HttpApi;
@@ -165,13 +164,13 @@ async function untilClosed(running: {
   readonly stop: AbortController;
   readonly logger: Logger;
 }): Promise<void> {
-  const { server, door, parts, http, registration, stopping, stop, logger } = running;
+  const { doors, door, parts, http, registration, stopping, stop, logger } = running;
   const { reusePort } = parts.context.config.listen;
   await stopping.begun;
   logger.info({ event: 'proxy.draining', clients: door.clients, mode: stopping.mode }, 'the proxy is stopping');
   registration.drain();
   if (reusePort) http.stopListening(); // the port is the successor's
-  const accepted = stopListening(server);
+  const accepted = doors.stopListening();
   await door.drain(() => stopping.mode, reusePort ? LEAVE_MS : 0);
   stop.abort(new Error('the proxy is shutting down'));
   parts.gate.close();
