@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
+import { providePrograms } from '../support/programs.ts';
 import { type Campaign, fuzzSequences } from './sequences.ts';
 
 /**
@@ -25,6 +26,7 @@ async function main(): Promise<void> {
     stopAfter: Number(values.keep),
     say: (line) => console.log(line),
   };
+  await providePrograms((line) => console.log(line));
   await using cluster = await ProxyCluster.start({ followers: 2, proxy: { pool: { size: Number(values.pool) } } });
   const startedMs = performance.now();
   const { runs, messages, differences } = await fuzzSequences(cluster, campaign);
