@@ -17,7 +17,7 @@ import { MAX_WAITING_BYTES } from './limits.ts';
 import { abandon } from './release.ts';
 import { SessionState } from './session-state.ts';
 import { startUnit } from './start.ts';
-import { onStatementDone } from './tracking.ts';
+import { noteImage, onStatementDone } from './tracking.ts';
 import type { Unit } from './unit.ts';
 
 /**
@@ -145,7 +145,10 @@ export class Session extends SessionState implements BackendUser, FrameSink, Exc
   onStatementDone(entry: Entry, index: number, buffer: Buffer, start: number, end: number): void {
     if (entry.swallow) return;
     this.outcome.completed += 1;
-    if (entry.tracked !== null) onStatementDone(this, entry, index, buffer, start, end);
+    if (entry.tracked === null) return;
+    const before = this.settings.image;
+    onStatementDone(this, entry, index, buffer, start, end);
+    noteImage(this, before);
   }
 
   onSkipped(entry: Entry): void {

@@ -96,3 +96,14 @@ function resetsToStartup(
   for (const name of image.keys()) if (!(IDENTITY_SETTINGS as readonly string[]).includes(name)) return true;
   return false;
 }
+
+/**
+ * After anything that may have changed the session's image (a SET, SET SESSION CHARACTERISTICS, a rollback that took settings
+ * back): the server changed with it. If nobody knows from what, it is set anew before its next use.
+ */
+export function noteImage(session: Session, before: SettingsImage): void {
+  const { backend } = session;
+  const { image } = session.settings;
+  if (image === before || backend === null || backend.settings === null || backend.settings === image) return;
+  backend.settings = backend.settings === before ? image : null;
+}

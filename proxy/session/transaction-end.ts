@@ -1,8 +1,11 @@
 import type { Session } from './session.ts';
+import { noteImage } from './tracking.ts';
 
 /** No transaction is open any more. `onLeader`: what it wrote can be seen by others now, unless it failed. */
 export function onTransactionEnd(session: Session, onLeader: boolean, succeeded: boolean): void {
+  const before = session.settings.image;
   session.settings.endTransaction(succeeded);
+  noteImage(session, before);
   session.statements.portals.clear();
   session.statements.unnamedPortal = null;
   session.outcome.forget();

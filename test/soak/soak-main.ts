@@ -62,6 +62,7 @@ async function soak(cluster: LocalCluster, options: Options): Promise<boolean> {
   while (running()) {
     await sleep(Math.min(5_000, Math.max(100, endMs - performance.now())));
     samples.push(await sampleProxy(pid, cluster.httpPort, performance.now() - startedMs));
+    if (samples.length % 12 === 1) console.log(progress(samples.at(-1) as Sample, ledger));
     if (performance.now() > nextSwitchoverMs) {
       nextSwitchoverMs += (options.switchoverMinutes ?? Infinity) * 60_000;
       if ((await cluster.cli('switchover')).status === 0) switchovers += 1;
@@ -70,6 +71,11 @@ async function soak(cluster: LocalCluster, options: Options): Promise<boolean> {
   storms.end();
   await Promise.all(workers);
   return conclude(cluster, options, { pid, ledger, samples, rest, switchovers });
+}
+
+function progress({ atMs, rssMb, fds, clients, servers }: Sample, { connections, requests, faults }: Ledger): string {
+  const proxy = `proxy ${rssMb.toFixed(0)} MB, ${fds} descriptors, ${clients} clients, ${servers} server connections`;
+  return `${(atMs / 60_000).toFixed(1)} min: ${proxy}; ${connections} connections, ${requests} tasks, ${faults} faults so far`;
 }
 
 interface Outcome {
