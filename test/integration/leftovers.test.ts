@@ -46,7 +46,6 @@ const VISITS: Readonly<Record<string, readonly Item[]>> = {
     q('LISTEN channel'),
     { type: 'wait' },
   ],
-  'PREPARE in a text that fails': simple('PREPARE q1 AS SELECT 1; SELECT 1/0'),
 };
 
 describe('a client finds nothing of those who had its server connection before', () => {

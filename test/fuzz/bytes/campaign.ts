@@ -1,0 +1,62 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Random } from '../../simulation/random.ts';
+import type { ProxyCluster } from '../../support/proxy-cluster.ts';
+import { type Sample, sampleProxy } from '../../soak/samples.ts';
+import { attack } from './attack.ts';
+import { ProxyProcess } from './proxy-process.ts';
+import { Watcher } from './watcher.ts';
+
+export interface BytesCampaign {
+  readonly seed: number;
+  readonly runs: number;
+  readonly untilMs: number;
+  readonly say: (line: string) => void;
+}
+
+const AT_ONCE = 8;
+const RSS_SLACK_MB = 80;
+
+/** Fuzzed clients, some at once, against a proxy of its own. The faults found. */
+export async function fuzzBytes(cluster: ProxyCluster, campaign: BytesCampaign): Promise<string[]> {
+  await cluster.sql('node1', 'CREATE TABLE IF NOT EXISTS fuzz_bytes (t text); GRANT ALL ON fuzz_bytes TO app');
+  await using proxy = await ProxyProcess.start(cluster, { pool: { size: 3 }, maxBufferBytes: 65_536 });
+  const watcher = await Watcher.start(proxy.port, false);
+  const random = new Random(campaign.seed);
+  const states = new Map<string, number>();
+  let runs = 0;
+  let settled: Sample | null = null;
+  while (runs < campaign.runs && performance.now() < campaign.untilMs && proxy.alive && watcher.faults.length === 0) {
+    const batch = await Promise.all(
+      Array.from({ length: AT_ONCE }, () => attack(random.fork(), proxy.port).catch(() => null)),
+    );
+    for (const each of batch) if (each !== null) states.set(each.state, (states.get(each.state) ?? 0) + 1);
+    runs += AT_ONCE;
+    // Caches fill first: what comes later must not grow.
+    if (settled === null && runs >= Math.min(campaign.runs / 2, 400))
+      settled = await sampleProxy(proxy.pid, proxy.httpPort, 0);
+  }
+  await watcher.stop();
+  campaign.say(
+    `${runs} fuzzed connections, ${watcher.answers} honest answers; ${[...states].map(([state, count]) => `${state} ${count}`).join(', ')}`,
+  );
+  if (!proxy.alive) return [`the proxy ended:\n${proxy.output}`];
+  return [...watcher.faults, ...(await growth(proxy, settled))];
+}
+
+/** The fuzzed clients are gone: so must be what was held for them. */
+async function growth(proxy: ProxyProcess, settled: Sample | null): Promise<string[]> {
+  let now = await sampleProxy(proxy.pid, proxy.httpPort, 0);
+  for (let tries = 0; now.clients > 0 && tries < 300; tries++) {
+    await sleep(100);
+    now = await sampleProxy(proxy.pid, proxy.httpPort, 0);
+  }
+  const faults: string[] = [];
+  if (now.clients > 0) faults.push(`${now.clients} clients are counted that have long gone`);
+  if (settled !== null && now.otherFds > settled.otherFds + AT_ONCE + 4) {
+    faults.push(`descriptors beside connections: ${settled.otherFds} then, ${now.otherFds} now`);
+  }
+  if (settled !== null && now.rssMb > settled.rssMb + RSS_SLACK_MB) {
+    faults.push(`memory: ${settled.rssMb.toFixed(0)} MB then, ${now.rssMb.toFixed(0)} MB now`);
+  }
+  return faults;
+}
