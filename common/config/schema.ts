@@ -83,6 +83,7 @@ const scope = z.strictObject({
   maxStalenessMs: z.number().int().min(1).optional(),
   causalWaitMs: z.number().int().min(0).optional(),
   poolMode: poolMode.optional(),
+  shadow: z.boolean().optional(),
   /** Clients at once, and server connections over all nodes. Both hold for a user in a database: the smaller counts. */
   maxClients: z.number().int().min(1).optional(),
   maxConnections: z.number().int().min(1).optional(),
@@ -185,6 +186,8 @@ export const proxyConfig = z.strictObject({
       weights: z.record(z.string(), z.number().min(0).max(1000)).default({}),
       /** By node: where it is. Followers of the proxy's own zone come first, unless they are far slower. */
       zones: z.record(z.string(), z.string().min(1)).default({}),
+      /** Everything goes to the leader; what would have gone to a follower is counted (SHOW SHADOW). */
+      shadow: z.boolean().default(false),
     })
     .prefault({}),
   /** Bytes of one client's pending input or of one held unit; more is streamed or refused, never kept. */

@@ -7,6 +7,7 @@ export interface ScopedConfig {
   readonly causalWaitMs: number;
   readonly poolMode: ProxyConfig['pool']['mode'];
   readonly timeouts: SessionTimeouts;
+  readonly shadow: boolean;
 }
 
 /** 0: none. */
@@ -22,6 +23,7 @@ export function scopedConfig(proxy: ProxyConfig, database: string, user: string)
     maxStalenessMs: ofUser?.maxStalenessMs ?? ofDatabase?.maxStalenessMs ?? routing.maxStalenessMs,
     causalWaitMs: ofUser?.causalWaitMs ?? ofDatabase?.causalWaitMs ?? routing.causalWaitMs,
     poolMode: ofUser?.poolMode ?? ofDatabase?.poolMode ?? pool.mode,
+    shadow: ofUser?.shadow ?? ofDatabase?.shadow ?? routing.shadow,
     timeouts: timeoutsOf(proxy, ofDatabase, ofUser),
   };
 }

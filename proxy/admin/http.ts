@@ -131,6 +131,9 @@ async function get(path: string, response: ServerResponse, options: HttpOptions)
     case '/status':
       json(response, 200, buildStatus(options.providers.status()));
       return;
+    case '/shadow':
+      json(response, 200, options.providers.shadow());
+      return;
     case '/history':
       json(response, 200, await options.actions.history());
       return;

@@ -139,6 +139,12 @@ function createGauges(registry: Registry) {
     ),
     lag: gauge('node_lag_bytes', 'WAL that a node has not replayed yet', 'node', 'role'),
     freshness: gauge('node_freshness_seconds', 'Age of what a node is known to show', 'node', 'role'),
+    shadow: counter(
+      'shadow_reads_total',
+      'Reads of shadowed sessions, by where the split would have sent them',
+      'outcome',
+    ),
+    shadowStale: counter('shadow_stale_total', 'Of these, reads that a naive split would have served stale'),
     usable: gauge('node_usable', '1 where this proxy reads from the node', 'node', 'role'),
   };
 }
@@ -164,6 +170,12 @@ function readGauges(gauges: Gauges, providers: AdminProviders): void {
     if (node.lagBytes !== null) gauges.lag.set(labels, node.lagBytes);
     if (node.freshnessMs !== null) gauges.freshness.set(labels, node.freshnessMs / 1000);
     gauges.usable.set(labels, node.usable ? 1 : 0);
+  }
+  for (const row of providers.shadow()) {
+    for (const outcome of ['follower_at_once', 'follower_after_wait', 'leader', 'no_follower'] as const) {
+      gauges.shadow.inc({ outcome }, row[outcome]);
+    }
+    gauges.shadowStale.inc(row.naive_stale);
   }
   for (const pool of providers.pools()) {
     const labels = { database: pool.database, user: pool.user, node: pool.node, role: pool.role };

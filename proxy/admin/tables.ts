@@ -1,3 +1,4 @@
+import type { ShadowRow } from '../session/shadow.ts';
 import { buildStatus } from './status.ts';
 import type { AdminProviders, NodeRole } from './types.ts';
 import { VERSION } from './version.ts';
@@ -115,6 +116,28 @@ const SHOW = new Map<string, ShowCommand>([
       rows: leaseRows,
     },
   ],
+  [
+    'SHADOW',
+    {
+      help: 'shadow mode: what reads would have gone to followers, waited, or been stale with a naive split',
+      columns: [
+        'database',
+        'user',
+        'reads',
+        'follower_at_once',
+        'follower_after_wait',
+        'leader',
+        'no_follower',
+        'wait_avg_ms',
+        'wait_max_ms',
+        'naive_stale',
+        'stale_avg_ms',
+        'stale_max_ms',
+        'unmeasured',
+      ],
+      rows: (providers) => providers.shadow().map((row) => ({ ...row, ...averages(row) })),
+    },
+  ],
   ['VERSION', { help: 'this program', columns: ['version'], rows: () => [{ version: `Leasehold ${VERSION}` }] }],
 ]);
 SHOW.set('HELP', {
@@ -135,6 +158,14 @@ export function show(name: string, providers: AdminProviders, served: Served): T
   if (command === undefined) return null;
   const rows = command.rows(providers, served).map((row) => command.columns.map((column) => textOf(row[column])));
   return { columns: command.columns, rows };
+}
+
+function averages(row: ShadowRow): Record<string, number | null> {
+  const { follower_after_wait: waited, naive_stale: stale } = row;
+  return {
+    wait_avg_ms: waited === 0 ? null : row.wait_total_ms / waited,
+    stale_avg_ms: stale === 0 ? null : row.stale_total_ms / stale,
+  };
 }
 
 function nodeRows(providers: AdminProviders, served: Served): Record<string, unknown>[] {

@@ -1,5 +1,6 @@
 import type { ClusterView, LeaderTarget } from '../cluster/types.ts';
 import type { Classifier, PinReason } from '../sql/types.ts';
+import type { ShadowRow } from '../session/shadow.ts';
 import type { FreshnessSnapshot } from '../../replication-monitor/types.ts';
 
 /**
@@ -11,6 +12,8 @@ export interface AdminProviders {
   pools(): readonly PoolRow[];
   clients(): readonly ClientRow[];
   balance(): readonly BalanceRow[];
+  /** What shadowed sessions would have done (`routing.shadow`). */
+  shadow(): readonly ShadowRow[];
   status(): ProxyStatus;
 }
 

@@ -119,9 +119,9 @@ async function findFor(session: Session, image: SettingsImage, signal: AbortSign
   }
 }
 
-/** Session pooling takes its connection at once, but nobody waits with the log-in for a leader that is being elected. */
+/** Session pooling takes its connection at once, and shadow mode keeps off the followers; nobody waits for a leader that is being elected. */
 function introductionNeed(session: Session): Need {
-  return session.home.wanted && leads(session) ? 'leader' : 'any';
+  return (session.home.wanted || session.scoped.shadow) && leads(session) ? 'leader' : 'any';
 }
 
 function leads(session: Session): boolean {

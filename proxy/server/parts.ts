@@ -19,6 +19,8 @@ import { createWriteGate, type ObservableWriteGate } from '../cluster/write-gate
 import { PoolSet } from '../pool/pool-set.ts';
 import type { SessionContext } from '../session/context.ts';
 import { StatementStore } from '../session/prepared.ts';
+import { SequenceReaders } from '../session/sequences.ts';
+import { ShadowLog } from '../session/shadow.ts';
 import { createClassifier } from '../sql/classify.ts';
 import { Catalogs } from './catalogs.ts';
 import { createLeaseClock } from './lease-clock.ts';
@@ -98,6 +100,8 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
     catalogOf: (database) => catalogs.of(database),
     databaseFloors: new Map(),
     version: VERSION,
+    shadow: new ShadowLog(monitor, clock),
+    sequenceReaders: new SequenceReaders(),
     cluster: cluster.name,
   };
   const closers = [

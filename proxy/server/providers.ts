@@ -20,6 +20,7 @@ export function createProviders(options: ProviderOptions): AdminProviders {
     pools: () => [...options.pools.all()].map((pool) => poolRow(pool, options.context.clock.nowMs())),
     balance: () => balanceRows(options),
     clients: () => [...options.sessions].map((session) => clientRow(session)),
+    shadow: () => options.context.shadow.rows,
     status: () => statusOf(options),
   };
 }

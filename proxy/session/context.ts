@@ -9,6 +9,8 @@ import type { LeaseView, WriteGate } from '../cluster/types.ts';
 import type { PoolSet } from '../pool/pool-set.ts';
 import type { Classifier, VolatilityCatalog } from '../sql/types.ts';
 import type { StatementStore } from './prepared.ts';
+import type { SequenceReaders } from './sequences.ts';
+import type { ShadowLog } from './shadow.ts';
 
 /** What all sessions of a proxy share. */
 export interface SessionContext {
@@ -31,6 +33,8 @@ export interface SessionContext {
   readonly databaseFloors: Map<string, number>;
   /** The service role has its own way to ask any node. */
   readonly version: string;
+  readonly shadow: ShadowLog;
+  readonly sequenceReaders: SequenceReaders;
   /** The cluster's name. */
   readonly cluster: string;
 }

@@ -104,13 +104,25 @@ function hintOf({ hint, consistency }: Classification): string | null {
 type Route = Pick<RouteReport, 'route' | 'role' | 'node'>;
 
 function routeOf(session: Session, unit: Unit, classification: Classification): Route {
-  const { backend, pins, transaction, context } = session;
+  const { backend, pins, transaction } = session;
   if (backend !== null) {
     const { role, node } = backend.place;
     const why = transaction.kind === 'idle' ? `pinned: ${[...pins].join(', ')}` : 'the open transaction is there';
     return { route: `${role} ${node} (${why})`, role, node };
   }
   if (classification.target === 'proxy') return { route: 'the proxy answers', role: 'proxy', node: null };
+  if (session.scoped.shadow) return shadowRoute(session, unit);
+  return splitRoute(session, unit);
+}
+
+function shadowRoute(session: Session, unit: Unit): Route {
+  const node = session.context.lease.leader()?.node ?? null;
+  const split = splitRoute(session, unit).route;
+  return { route: `leader ${node ?? ''} (shadow mode; with the split on: ${split})`, role: 'leader', node };
+}
+
+function splitRoute(session: Session, unit: Unit): Route {
+  const { context } = session;
   const need = needOf(session, unit);
   const choice = need === 'leader' ? { kind: 'leader' as const } : choose(session, unit, need);
   if (choice.kind === 'follower') return { route: `follower ${choice.node}`, role: 'follower', node: choice.node };

@@ -23,6 +23,8 @@ export interface UnitPlan {
   /** Takes prepared statements away: nothing may be taken for prepared within this unit. */
   readonly deallocates: boolean;
   readonly ddl: boolean;
+  /** DDL that may change what a call reaches: the catalog that was read does not hold any more. */
+  readonly changesCalls: boolean;
   /** Nobody knows what is in it: it may end one transaction and begin another. */
   readonly unread: boolean;
   /** The strongest consistency level that a comment asked for; `unhinted`: some statement has no such comment. */
@@ -45,6 +47,7 @@ export const EMPTY_PLAN: UnitPlan = {
   checksPins: false,
   deallocates: false,
   ddl: false,
+  changesCalls: false,
   unread: false,
   hinted: null,
   unhinted: false,
@@ -90,6 +93,7 @@ export function mergePlans(a: UnitPlan, b: UnitPlan): UnitPlan {
     checksPins: a.checksPins || b.checksPins,
     deallocates: a.deallocates || b.deallocates,
     ddl: a.ddl || b.ddl,
+    changesCalls: a.changesCalls || b.changesCalls,
     unread: a.unread || b.unread,
     hinted: a.hinted === null ? b.hinted : b.hinted === null ? a.hinted : strongerLevel(a.hinted, b.hinted),
     unhinted: a.unhinted || b.unhinted,
@@ -102,6 +106,7 @@ function makePlan(classification: Classification): UnitPlan {
   const has = (...kinds: StatementInfo['kind'][]): boolean => statements.some((s) => kinds.includes(s.kind));
   // SQL-level PREPARE lives on its server and has no virtual form: the session keeps that server.
   const pins: PinReason[] = has('prepare') ? [...classification.pins, 'session-state'] : [...classification.pins];
+  const manyUtilities = statements.length > 1 && has('utility');
   return {
     target: targetOf(classification),
     retryable,
@@ -113,7 +118,8 @@ function makePlan(classification: Classification): UnitPlan {
     begin: (statements.find((s) => s.kind === 'begin') as UnitPlan['begin'] | undefined) ?? null,
     checksPins: has('unlisten', 'close-cursor') || pins.includes('advisory-lock'),
     deallocates: has('deallocate', 'discard'),
-    ddl: reason.startsWith('ddl') || (statements.length > 1 && has('utility')),
+    ddl: reason.startsWith('ddl') || manyUtilities,
+    changesCalls: reason === 'ddl' || manyUtilities,
     unread: has('unparsed'),
     hinted: classification.consistency,
     unhinted: classification.consistency === null,

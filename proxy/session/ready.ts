@@ -8,7 +8,9 @@ import { dropBackend, giveBack } from './give-back.ts';
 import { afterDropped } from './recovery.ts';
 import { releaseAfterUnit } from './release.ts';
 import type { Session } from './session.ts';
+import type { Unit } from './unit.ts';
 import { bringTo } from './settings-restore.ts';
+import { pinForSequences } from './sequences.ts';
 import { onTransactionEnd } from './transaction-end.ts';
 
 /** ReadyForQuery: the unit is over, and the session's transaction is what it says. */
@@ -81,9 +83,11 @@ function notePins(session: Session, backend: Backend): void {
   if (backend.place.role === 'leader') {
     // A lock of the session outlives the failure of the statement that took it.
     for (const pin of plan.pins) if (!session.errored || pin === 'advisory-lock') session.pins.add(pin);
+    pinForSequences(session, session.unit as Unit);
   }
   if (!plan.ddl) return;
   session.changedSchema = true;
+  if (plan.changesCalls) session.changedCalls = true;
   session.context.statements.forgetDatabase(session.client.database); // for the rest of its transaction
 }
 

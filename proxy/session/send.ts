@@ -9,6 +9,7 @@ import { AFTER_RESET, bringTo } from './settings-restore.ts';
 import { asksXid, XID_ENTRY } from './outcome.ts';
 import type { Prepared } from './prepared.ts';
 import { refuseUnit } from './refuse.ts';
+import { mustForgetSequences } from './sequences.ts';
 import { dropBackend } from './give-back.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
@@ -28,6 +29,9 @@ export function sendUnit(session: Session, unit: Unit): void {
   if (outside && backend.settings !== image) {
     pushOwnQuery(session, backend, (settingsDiff(backend.settings ?? AFTER_RESET, image) ?? []).join('; '), writes);
     backend.settings = image;
+  }
+  if (outside && backend.place.role === 'leader' && mustForgetSequences(session, unit, backend)) {
+    pushOwnQuery(session, backend, 'DISCARD SEQUENCES', writes);
   }
   if (session.transaction.kind === 'deferred') openDeferred(session, backend, writes);
   else if (outside && unit.plan.tracked) session.settings.beginTransaction(); // what it sets is undone if it fails

@@ -57,6 +57,8 @@ export class SessionState {
     lastReadAtMs: -Infinity,
     lastNode: null,
   };
+  #scoped: ScopedConfig | null = null;
+  #scopedBy: object | null = null;
   phase: Phase = 'idle';
   transaction: TransactionState = IDLE;
   /** The deferred state that the unit in flight made open, while it can still be run again elsewhere. */
@@ -84,6 +86,7 @@ export class SessionState {
   resets = false;
   /** The open transaction has changed the schema, which others see when it ends. */
   changedSchema = false;
+  changedCalls = false;
   /** Entries that the error just seen makes void. */
   readonly skipped: Entry[] = [];
   /** While the session waits for a connection or a leader: ends that. */
@@ -120,7 +123,12 @@ export class SessionState {
 
   /** What the configuration says of this user in this database. */
   get scoped(): ScopedConfig {
-    return this.context.live.scopeOf(this.client.database, this.client.user);
+    const { live } = this.context;
+    if (this.#scopedBy !== live.current) {
+      this.#scopedBy = live.current;
+      this.#scoped = live.scopeOf(this.client.database, this.client.user);
+    }
+    return this.#scoped as ScopedConfig;
   }
 
   /** Why it keeps a server connection beyond its transactions; for SHOW CLIENTS. */

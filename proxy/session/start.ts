@@ -4,7 +4,7 @@ import type { Pool } from '../pool/pool.ts';
 import { readyForQuery } from '../wire/encode.ts';
 import { inFailedTransaction, stateLost } from './errors.ts';
 import { attach, place, placeAgain, tryPlace } from './placement.ts';
-import type { Need } from './servers.ts';
+import { followerRequest, type Need } from './servers.ts';
 import { dropBackend } from './give-back.ts';
 import { report } from './refuse.ts';
 import { mayStillLead } from './release.ts';
@@ -26,7 +26,7 @@ export function startUnit(session: Session, unit: Unit): void {
     return;
   }
   if (answeredAlone(session, unit)) return;
-  const need = needOf(session, unit);
+  const need = session.scoped.shadow ? shadowed(session, unit) : needOf(session, unit);
   if (need !== 'follower' && session.home.parked !== null) {
     const { backend, pool } = session.home.leave() as { backend: Backend; pool: Pool };
     attach(session, { backend, pool, pass: null });
@@ -35,6 +35,14 @@ export function startUnit(session: Session, unit: Unit): void {
   }
   if (tryPlace(session, unit, need)) sendUnit(session, unit);
   else place(session, unit, need);
+}
+
+/** Shadow mode: the leader it is, and what would have been is written down. */
+function shadowed(session: Session, unit: Unit): Need {
+  if (needOf(session, unit) !== 'follower') return 'leader';
+  const { database, user } = session.client;
+  session.context.shadow.note(database, user, followerRequest(session, unit, 'follower'), session.causalWaitMs);
+  return 'leader';
 }
 
 /** The session has a server already: in a transaction, pinned, or by session pooling. */

@@ -54,6 +54,7 @@ function deallocate(session: Session, name: string | null): void {
 
 function discard(session: Session, statement: StatementInfo & { readonly kind: 'discard' }): void {
   if (statement.what === 'temp') session.pins.delete('temporary-objects');
+  if (statement.what === 'sequences') session.pins.delete('sequence-values');
   if (statement.what !== 'all') return;
   session.settings.apply(statement);
   deallocate(session, null);

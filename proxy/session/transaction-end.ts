@@ -17,6 +17,7 @@ export function onTransactionEnd(session: Session, onLeader: boolean, succeeded:
   session.wrote = false;
   if (!session.changedSchema) return;
   session.changedSchema = false;
-  session.context.catalogOf(session.client.database).invalidate();
+  if (session.changedCalls) session.context.catalogOf(session.client.database).invalidate();
+  session.changedCalls = false;
   session.context.statements.forgetDatabase(session.client.database);
 }

@@ -132,3 +132,33 @@ test('the cache is bounded', async () => {
   for (let i = 0; i < 1000; i += 1) own.classify(Buffer.from(`SELECT c${i} FROM t`), someCatalog, OPTIONS);
   assert.ok(own.stats.entries <= 64);
 });
+
+const HOSTILE: Readonly<Record<string, string>> = {
+  'comments within comments': `${'/*'.repeat(15_000)}${'*/'.repeat(15_000)}SELECT 1`,
+  parentheses: `SELECT ${'('.repeat(30_000)}1${')'.repeat(30_000)}`,
+  'parentheses within the bounds': `SELECT ${'('.repeat(499)}1${')'.repeat(499)}`,
+  'a chain of operators': `SELECT 1${'+1'.repeat(30_000)}`,
+  'signs without spaces': `SELECT ${'+-'.repeat(1_900)}1`,
+  'a chain of NOT': `SELECT ${'NOT '.repeat(4_900)}true`,
+  'CASE within CASE': `SELECT ${'CASE WHEN true THEN '.repeat(1_200)}1${' END'.repeat(1_200)}`,
+  'a chain of casts': `SELECT 1${'::int'.repeat(4_000)}`,
+  subqueries: `SELECT * FROM ${'(SELECT * FROM '.repeat(490)}t${') a'.repeat(490)}`,
+  subscripts: `SELECT a${'[1]'.repeat(10_000)}`,
+  'a long list': `SELECT 1 WHERE a IN (${'1,'.repeat(15_000)}1)`,
+  unions: `SELECT 1${' UNION SELECT 1'.repeat(2_000)}`,
+  semicolons: ';'.repeat(60_000),
+  'open quotes': `SELECT ${"'''".repeat(20_000)}`,
+  'dollar signs': '$'.repeat(60_000),
+  'dollar tags': Array.from({ length: 5_000 }, (_, i) => `$a${i}$`).join(''),
+};
+for (const [name, text] of Object.entries(HOSTILE)) {
+  test(`a large text of ${name} is classified without holding everybody up`, async () => {
+    const own = await createClassifier();
+    own.classify(Buffer.from('SELECT 1'), someCatalog, OPTIONS);
+    const before = process.cpuUsage();
+    own.classify(Buffer.from(text), someCatalog, OPTIONS);
+    const { user, system } = process.cpuUsage(before);
+    assert.ok(user + system < 400_000, `${(user + system) / 1000} ms of processor time`);
+    assert.equal(own.classify(Buffer.from('SELECT 2'), someCatalog, OPTIONS).target, 'follower');
+  });
+}

@@ -64,6 +64,7 @@ export function pinOfFunction(schema: string | null, name: string): PinReason | 
   if (name.startsWith('dblink_connect')) return 'session-state';
   if (schema !== null && schema !== 'pg_catalog') return null;
   if (/^pg_(?:try_)?advisory_lock(?:_shared)?$/.test(name)) return 'advisory-lock';
+  if (name === 'currval' || name === 'lastval') return 'sequence-values';
   return name === 'setseed' || name === 'pg_replication_origin_session_setup' ? 'session-state' : null;
 }
 

@@ -30,6 +30,7 @@ import {
 import { MAX_HINT_BYTES, parseHint } from './hint.ts';
 import { emptyResult, type Normalised, type Normaliser } from './normalised.ts';
 import {
+  COMMENT,
   isOwnName,
   skipBlockComment,
   skipDollarString,
@@ -39,6 +40,8 @@ import {
   skipString,
 } from './skip.ts';
 
+/** Some hundreds are as many operators as the parser is given: for each it looks at all operator characters behind it. */
+const COMMENT_WEIGHT = 8;
 // What the previous token was, where it matters.
 const NONE = 0;
 const STRING = 1;
@@ -281,6 +284,7 @@ class Scanner {
   #comment(at: number, close: number): number {
     if (close < 0) return this.#stop();
     const block = this.#text[at] === A_SLASH;
+    if (block) this.#result.operators += COMMENT_WEIGHT * COMMENT.nested;
     if (block && this.#length === 0 && this.#result.hint === 0 && close - at < MAX_HINT_BYTES) {
       this.#result.hint = parseHint(this.#text.toString('latin1', at + 2, close - 2));
     }

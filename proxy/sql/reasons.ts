@@ -11,6 +11,7 @@ const WORDS: Readonly<Record<string, (name: string) => string>> = {
   read: () => 'it only reads, and calls nothing that may write',
   write: () => 'it writes',
   ddl: () => 'it changes the schema',
+  'ddl-relation': () => 'it makes or drops a relation, or changes one',
   utility: () => 'it is a command that only the leader takes',
   'locking-read': () => 'it locks rows, which is a write',
   'volatile-function': (name) => `it calls ${name}(), which may write, or is bound to the leader or the session`,

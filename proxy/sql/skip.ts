@@ -31,9 +31,13 @@ export function skipLineComment(text: Buffer, at: number, end: number): number {
   return end;
 }
 
+/** Comments that the last block comment had inside it. */
+export const COMMENT = { nested: 0 };
+
 /** Comments nest. */
 export function skipBlockComment(text: Buffer, at: number, end: number): number {
   let nested = 1;
+  COMMENT.nested = 0;
   for (let i = at + 2; i < end; i += 1) {
     const byte = text[i];
     if (byte === A_STAR && i + 1 < end && text[i + 1] === A_SLASH) {
@@ -42,6 +46,7 @@ export function skipBlockComment(text: Buffer, at: number, end: number): number 
       if (nested === 0) return i + 1;
     } else if (byte === A_SLASH && i + 1 < end && text[i + 1] === A_STAR) {
       nested += 1;
+      COMMENT.nested += 1;
       i += 1;
     } else if (byte === 0) {
       return -1;

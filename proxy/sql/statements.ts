@@ -217,8 +217,28 @@ function analyseUtility(type: string, node: Tree, span: Span): StatementAnalysis
   const pins: PinReason[] = [];
   if (makesTemporary(type, node)) pins.push('temporary-objects');
   for (const pin of factsOf(node).pins) if (!pins.includes(pin)) pins.push(pin);
-  return { ...leader(span, { kind: 'utility' }, NO_DDL.has(type) ? 'utility' : 'ddl'), pins };
+  const reason = NO_DDL.has(type) ? 'utility' : changesNoCall(type, node) ? 'ddl-relation' : 'ddl';
+  return { ...leader(span, { kind: 'utility' }, reason), pins };
 }
+
+/** DDL that leaves what a call, an operator, a cast or a view may reach as it was: the catalog that was read still holds. */
+function changesNoCall(type: string, node: Tree): boolean {
+  if (type === 'DropStmt')
+    return /^OBJECT_(?:TABLE|INDEX|SEQUENCE|MATVIEW|TRIGGER|STATISTIC_EXT)$/.test(textIn(node, 'removeType'));
+  return RELATION_DDL.has(type);
+}
+
+const RELATION_DDL = new Set([
+  'CreateStmt',
+  'CreateTableAsStmt',
+  'CreateSeqStmt',
+  'AlterSeqStmt',
+  'CreateStatsStmt',
+  'CreateTrigStmt',
+  'IndexStmt',
+  'CommentStmt',
+  'GrantStmt',
+]);
 
 /** CREATE TEMP …, CREATE … pg_temp.…: the target is under one of a few keys, as a RangeVar or a list of names. */
 function makesTemporary(type: string, node: Tree): boolean {

@@ -33,7 +33,9 @@ export type PinReason =
   | 'advisory-lock'
   | 'held-cursor'
   | 'session-state'
-  | 'two-phase';
+  | 'two-phase'
+  /** What currval and lastval give. */
+  | 'sequence-values';
 
 /**
  * One statement of the text. `start`/`end` are byte offsets into the text that was given, without the semicolon; so are

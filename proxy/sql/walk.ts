@@ -123,7 +123,7 @@ function visitTarget(facts: Facts, node: Tree): void {
 
 /** SELECT INTO writes a table, maybe a temporary one. */
 function visitInto(facts: Facts, node: Tree): void {
-  lead(facts, 'ddl');
+  lead(facts, 'ddl-relation');
   if (isTemporaryRelation(node['rel'])) facts.pins.add('temporary-objects');
 }
 

@@ -2,7 +2,16 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { type Client, DatabaseError } from 'pg';
 import { bind, close, describe as describeMessage, execute, FLUSH, parse, SYNC } from '../../proxy/wire/encode.ts';
-import { connectTo, nodeOf, show, untilServedBy } from '../support/consistency.ts';
+import {
+  connectTo,
+  nodeOf,
+  pauseReplay,
+  resumeReplay,
+  show,
+  startProxy,
+  until,
+  untilServedBy,
+} from '../support/consistency.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 import { RawClient } from '../support/raw-client.ts';
 
@@ -182,6 +191,39 @@ describe('the proxy’s own settings behave like PostgreSQL’s', () => {
       shown.some((each) => each.includes('strong')),
       shown.join(' '),
     );
+  });
+
+  test('shadow mode sends everything to the leader, and tells what followers would have served', async () => {
+    const shadow = await startProxy(cluster, 'proxy2', { databases: { app: { shadow: true } } });
+    const shadowed = await connectTo(shadow.port);
+    await shadowed.query('CREATE TABLE IF NOT EXISTS shadowed (i int)');
+    await pauseReplay(cluster, 'node2');
+    await shadowed.query('INSERT INTO shadowed VALUES (1)');
+    await shadowed.query('SELECT * FROM shadowed');
+    assert.equal(await nodeOf(shadowed), 'node1');
+    const route = (await shadowed.query('EXPLAIN (ROUTE) SELECT 1')).rows[0].ROUTE as string;
+    assert.match(route, /^Route: leader node1 \(shadow mode; with the split on: a follower that becomes fresh enough/);
+    const rows = async (): Promise<Record<string, number>> => {
+      const [row] = (await (await fetch(`${shadow.proxy.httpUrl}/shadow`)).json()) as Record<string, number>[];
+      return row ?? {};
+    };
+    await until(async () => (await rows())['leader'] === 1, 'the causal wait is over');
+    await resumeReplay(cluster, 'node2');
+    await until(async () => ((await rows())['stale_max_ms'] ?? 0) >= 50, 'the follower has caught up');
+    await untilServedBy(client, 'SELECT 1', (node) => node === 'node2');
+    await shadowed.query('SELECT * FROM shadowed');
+    assert.equal(await nodeOf(shadowed), 'node1');
+    const seen = await rows();
+    assert.deepEqual([seen['reads'], seen['naive_stale'], seen['no_follower']], [2, 1, 0]);
+    const console = await connectTo(shadow.port, { database: 'leasehold' });
+    const { rows: table } = await console.query('SHOW SHADOW');
+    assert.deepEqual([table[0].user, table[0].reads, table[0].leader], ['app', '2', '1']);
+    await console.end();
+    const metrics = await (await fetch(`${shadow.proxy.httpUrl}/metrics`)).text();
+    assert.match(metrics, /leasehold_shadow_stale_total 1/);
+    assert.doesNotMatch(metrics, /leasehold_statements_total\{[^}]*role="follower"/);
+    await shadowed.end();
+    await shadow.stop();
   });
 
   test('EXPLAIN (ROUTE) is told as JSON, through the extended protocol, of several statements, with the reason in words', async () => {

@@ -81,7 +81,7 @@ const ROWS: readonly Row[] = [
   lead('setval', "SELECT setval('q', 5)"),
   { ...lead('currval', "SELECT currval('q')"), code: '55000' },
   { ...lead('lastval', 'SELECT lastval()'), code: '55000' },
-  lead('set_config', "SELECT set_config('app.x', 'y', false)"),
+  lead('set_config with a value that is not known', "SELECT set_config('app.x', v, false) FROM t"),
   lead('pg_notify', "SELECT pg_notify('c', 'p')"),
   lead('lo_create', 'SELECT lo_create(0)'),
   lead('txid_current', 'SELECT txid_current()'),
@@ -138,7 +138,7 @@ describe('where a statement goes', () => {
     await cluster.sql('node1', SCHEMA);
     const client = await connectTo(cluster.port);
     // The catalog was read before the functions were made: until it is again, they are unknown.
-    await client.query('CREATE TABLE ddl_seen (i int)');
+    await client.query("CREATE FUNCTION seen() RETURNS int LANGUAGE sql AS 'SELECT 1'");
     await until(async () => {
       await client.query('SELECT reads()');
       return (await nodeOf(client)) === 'node2';
@@ -187,6 +187,34 @@ describe('where a statement goes', () => {
     assert.deepEqual(served, ['leader', 'leader']);
     const metrics = await (await fetch(`${cluster.proxy?.httpUrl}/metrics`)).text();
     assert.match(metrics, /"learned-write"[^}]*\} [1-9]/);
+    await client.end();
+  });
+
+  test('currval and lastval never give what another session left, and do give the session’s own', async () => {
+    const writer = await connectTo(cluster.port);
+    await writer.query("SELECT nextval('q')");
+    const client = await connectTo(cluster.port);
+    await assert.rejects(client.query('SELECT lastval()'), { code: '55000' });
+    const { rows } = await client.query("SELECT nextval('q') AS mine");
+    await writer.query("SELECT nextval('q')");
+    assert.equal((await client.query("SELECT currval('q') AS mine")).rows[0].mine, rows[0].mine);
+    // Programs of this user ask for such values: from now on they have their own from the first write.
+    const later = await connectTo(cluster.port);
+    const own = (await later.query("SELECT nextval('q') AS mine")).rows[0].mine as string;
+    await Promise.all([writer, client].map((each) => each.query("SELECT nextval('q')")));
+    assert.equal((await later.query('SELECT lastval() AS mine')).rows[0].mine, own);
+    await later.query('DISCARD SEQUENCES');
+    await assert.rejects(later.query("SELECT currval('q')"), { code: '55000' });
+    await Promise.all([writer, client, later].map((each) => each.end()));
+  });
+
+  test('DDL that changes no function leaves reads that call one on the followers', async () => {
+    const client = await connectTo(cluster.port);
+    for (const ddl of ['CREATE TABLE brief (i int)', 'CREATE INDEX ON brief (i)', 'DROP TABLE brief']) {
+      await client.query(ddl);
+      const { rows } = await client.query('EXPLAIN (ROUTE, FORMAT JSON) SELECT reads()');
+      assert.equal((JSON.parse(rows[0].ROUTE as string) as { class: string }).class, 'read');
+    }
     await client.end();
   });
 

@@ -27,6 +27,7 @@ export interface TestNode {
   readonly name: string;
   readonly port: number;
   readonly data: string;
+  readonly settings: readonly string[];
   process: ChildProcess;
 }
 
@@ -109,6 +110,12 @@ export class ProxyCluster {
       ...this.#identity,
     });
     await this.#startServer(name, data, settings);
+  }
+
+  /** A server that was stopped, as it was. */
+  async restart(name: string): Promise<void> {
+    const { data, port, settings } = this.node(name);
+    await this.#startServer(name, data, settings, port);
   }
 
   /** Ends the leader by SIGKILL; nobody is told. */
@@ -211,8 +218,8 @@ export class ProxyCluster {
     await this.sql('node1', 'CREATE DATABASE app OWNER app', 'postgres');
   }
 
-  async #startServer(name: string, data: string, settings: readonly string[]): Promise<void> {
-    const [port] = await freePorts(1);
+  async #startServer(name: string, data: string, settings: readonly string[], at?: number): Promise<void> {
+    const port = at ?? (await freePorts(1))[0];
     const all = [
       `port=${port}`,
       'listen_addresses=127.0.0.1',
@@ -229,7 +236,7 @@ export class ProxyCluster {
       cwd: this.folder,
       stdio: process.env['LEASEHOLD_TEST_LOG'] === undefined ? 'ignore' : 'inherit',
     });
-    this.nodes.set(name, { name, port: port as number, data, process: child });
+    this.nodes.set(name, { name, port: port as number, data, settings, process: child });
     for (let i = 0; ; i++) {
       if (await this.sql(name, 'SELECT 1', 'postgres').catch(() => null)) return;
       if (i > 300 || child.exitCode !== null) throw new Error(`PostgreSQL ${name} did not start`);

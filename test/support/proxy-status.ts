@@ -92,6 +92,7 @@ export function exampleProviders(status: () => ProxyStatus = () => exampleStatus
     balance: () => [
       { node: 'node2', weight: 2, own_zone: true, sv_active: 2, cl_waiting: 1, latency_ms: null, set_aside_ms: 0 },
     ],
+    shadow: () => [],
     clients: () => [
       {
         id: 4,
