@@ -66,14 +66,17 @@ export class ProxyCluster {
     readonly followers: number;
     readonly proxy?: Record<string, unknown>;
     readonly followerSettings?: readonly string[];
+    readonly settings?: readonly string[];
   }): Promise<ProxyCluster> {
     const binDir = await findBinDir();
     const folder = await mkdtemp(join(tmpdir(), 'leasehold-proxy-'));
     const identity = await unprivileged(folder);
     const cluster = new ProxyCluster(folder, binDir, identity, await startEtcd());
     try {
-      await cluster.#startLeader();
-      for (let i = 0; i < options.followers; i++) await cluster.addFollower(`node${i + 2}`, options.followerSettings);
+      const { settings = [], followerSettings = [] } = options;
+      await cluster.#startLeader(settings);
+      for (let i = 0; i < options.followers; i++)
+        await cluster.addFollower(`node${i + 2}`, [...settings, ...followerSettings]);
       await cluster.#publishFirst();
       await cluster.#startProxy(options.proxy ?? {});
     } catch (error) {
@@ -112,7 +115,6 @@ export class ProxyCluster {
     await this.#startServer(name, data, settings);
   }
 
-  /** A server that was stopped, as it was. */
   async restart(name: string): Promise<void> {
     const { data, port, settings } = this.node(name);
     await this.#startServer(name, data, settings, port);
@@ -204,7 +206,7 @@ export class ProxyCluster {
     await this.store.transact({ compare: [], then }, CALL);
   }
 
-  async #startLeader(): Promise<void> {
+  async #startLeader(settings: readonly string[]): Promise<void> {
     const data = join(this.folder, 'node1');
     const password = join(this.folder, 'password');
     await run('sh', ['-c', 'printf postgres > "$0"', password], { ...this.#identity });
@@ -212,7 +214,7 @@ export class ProxyCluster {
     await run(join(this.#binDir, 'initdb'), [...initdb, '--encoding=UTF8', '--locale=C', `--pwfile=${password}`], {
       ...this.#identity,
     });
-    await this.#startServer('node1', data, []);
+    await this.#startServer('node1', data, settings);
     await this.sql('node1', "CREATE ROLE leasehold_proxy LOGIN SUPERUSER PASSWORD 'service'", 'postgres');
     await this.sql('node1', "CREATE ROLE app LOGIN PASSWORD 'app'", 'postgres');
     await this.sql('node1', 'CREATE DATABASE app OWNER app', 'postgres');
