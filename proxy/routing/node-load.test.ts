@@ -231,6 +231,18 @@ test('a single failure among answers does not put a follower aside, three in a r
   assert.equal(load.ejectedUntilMs, before + 30_000);
 });
 
+test('a follower that was gone and is back is not kept aside for what failed while it was gone', () => {
+  const load = newNodeLoad();
+  noteServing(load, true, 0);
+  for (let nowMs = 1_000; nowMs < 60_000; nowMs += 1_000) onFailed(load, nowMs, true);
+  noteServing(load, true, 60_000);
+  assert.ok(load.ejectedUntilMs > 60_000, 'the monitor reaches it all the time, and this proxy does not');
+  noteServing(load, false, 60_001);
+  noteServing(load, true, 60_002);
+  assert.ok(load.ejectedUntilMs < 60_002);
+  assert.ok(shareOf(load, 60_002) < 0.2, 'but it starts slowly');
+});
+
 test('one long statement does not make its node the slowest for long, and no answer at all counts at once', () => {
   const load = newNodeLoad();
   onAsked(load, 0);

@@ -90,9 +90,14 @@ export function onFailed(load: NodeLoad, nowMs: number, unreachable: boolean): v
   load.servingSinceMs = load.ejectedUntilMs;
 }
 
-/** Whether it may serve has been looked at anew: one that comes back starts slowly. */
+/** Whether it may serve has been looked at anew: one that comes back starts slowly, and what it failed at before is forgotten. */
 export function noteServing(load: NodeLoad, serves: boolean, nowMs: number): void {
-  if (serves && !load.serving) load.servingSinceMs = Math.max(nowMs, load.ejectedUntilMs);
+  if (serves && !load.serving) {
+    load.servingSinceMs = nowMs;
+    load.ejectedUntilMs = -Infinity;
+    load.ejections = 0;
+    load.failures = 0;
+  }
   load.serving = serves;
 }
 
