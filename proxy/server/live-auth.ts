@@ -1,3 +1,4 @@
+import { type Stats, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { LiveConfig } from '../../common/config/live.ts';
 import type { ProxyConfig } from '../../common/config/schema.ts';
@@ -32,9 +33,9 @@ export class LiveAuth {
   readonly #listeners = new Set<() => void>();
   #current: AuthState;
   #files: readonly string[];
-  /** What the files looked like at the first look after they were read, and at the last one. */
-  #read: string | null = null;
-  #seen: string | null = null;
+  /** What the files looked like when they were read, and at the last look. */
+  #read: string;
+  #seen: string;
   #looking = false;
 
   constructor(live: LiveConfig, logger: Logger, lookMs = LOOK_MS) {
@@ -43,6 +44,7 @@ export class LiveAuth {
     const { state, files } = loadAuth(live.current);
     this.#current = state;
     this.#files = files;
+    this.#read = this.#seen = looksNow(files);
     this.#unsubscribe = live.subscribe(() => this.reload());
     this.#timer = setInterval(() => void this.#look(), lookMs);
     this.#timer.unref();
@@ -63,6 +65,7 @@ export class LiveAuth {
       const { state, files } = loadAuth(this.#live.current);
       this.#current = state;
       this.#files = files;
+      this.#read = this.#seen = looksNow(files);
     } catch (error) {
       const faults = error instanceof ConfigError ? error.faults : [];
       this.#logger.error(
@@ -71,7 +74,6 @@ export class LiveAuth {
       );
       return false;
     }
-    this.#read = null; // at the next look
     this.#logger.info({ event: 'auth.reloaded', files: this.#files }, 'certificates and rules were read again');
     for (const listener of this.#listeners) listener();
     return true;
@@ -85,14 +87,15 @@ export class LiveAuth {
   async #look(): Promise<void> {
     if (this.#looking) return; // a file system that hangs is asked once
     this.#looking = true;
-    const looks = (await Promise.all(this.#files.map(lookOf))).join('\n');
+    const files = this.#files;
+    const looks = (await Promise.all(files.map((file) => lookOf(file)))).join('\n');
     this.#looking = false;
+    if (files !== this.#files) return; // a reload came in between
     const settled = looks === this.#seen;
     this.#seen = looks;
-    this.#read ??= looks;
     if (!settled || looks === this.#read) return;
-    this.reload();
-    this.#read = looks;
+    // Faults are told once: files that stay as they are are not tried again.
+    if (!this.reload()) this.#read = looks;
   }
 }
 
@@ -110,10 +113,21 @@ export function loadAuth(proxy: ProxyConfig): { readonly state: AuthState; reado
 
 /** Another file, another time or another size is another content. Links are followed. */
 async function lookOf(file: string): Promise<string> {
+  return describe(file, await stat(file).catch(() => null));
+}
+
+function looksNow(files: readonly string[]): string {
+  return files.map((file) => describe(file, statOf(file))).join('\n');
+}
+
+function statOf(file: string): Stats | null {
   try {
-    const { ino, size, mtimeMs } = await stat(file);
-    return `${file} ${ino} ${size} ${mtimeMs}`;
+    return statSync(file);
   } catch {
-    return `${file} -`;
+    return null;
   }
+}
+
+function describe(file: string, stats: Stats | null): string {
+  return stats === null ? `${file} -` : `${file} ${stats.ino} ${stats.size} ${stats.mtimeMs}`;
 }
