@@ -20,6 +20,11 @@ export interface ClientProgram {
 const JDBC = '/usr/share/java/postgresql.jar';
 const PYTHON = ['/usr/bin/python3', '-B'] as const;
 
+const GO_PACKAGES = ['golang-go', 'golang-github-lib-pq-dev', 'golang-github-jackc-pgx-v4-dev'];
+const GO_BUILD = [['/usr/bin/go', 'build', '-o', 'client', '.']] as const;
+/** From the source packages, without modules and so without a registry of them. */
+const GO_ENV = { GO111MODULE: 'off', GOPATH: '/usr/share/gocode', GOCACHE: '/var/tmp/leasehold-go-cache' };
+
 /** npm's registry as it is set up on this machine; the versions and their hashes are in the lock file. */
 const NPM_CI = ['npm', 'ci', '--no-audit', '--no-fund', '--ignore-scripts'] as const;
 
@@ -87,6 +92,31 @@ export const clientPrograms: readonly ClientProgram[] = [
     command: ['/usr/bin/php', 'pdo.php'],
   },
   {
+    name: 'go_pq',
+    folder: 'go',
+    packages: GO_PACKAGES,
+    build: GO_BUILD,
+    env: GO_ENV,
+    command: ['./client'],
+  },
+  {
+    name: 'go_pgx',
+    folder: 'go',
+    packages: GO_PACKAGES,
+    build: GO_BUILD,
+    env: GO_ENV,
+    command: ['./client'],
+  },
+  {
+    name: 'tokio_postgres',
+    folder: 'rust',
+    packages: ['cargo', 'librust-tokio-postgres-dev', 'librust-futures-util-dev'],
+    build: [['/usr/bin/cargo', 'build', '--offline', '--quiet']],
+    // The distribution's compiler: its crates are of its time.
+    env: { PATH: '/usr/bin:/bin' },
+    command: ['./target/debug/client'],
+  },
+  {
     name: 'node-postgres',
     folder: 'node',
     packages: [],
@@ -103,7 +133,8 @@ export const clientPrograms: readonly ClientProgram[] = [
 ];
 
 const SOURCES = join(import.meta.dirname, 'clients');
-const BUILD_MS = 600_000;
+/** The first build of Rust's crates takes one or two minutes of a processor. */
+const BUILD_MS = 900_000;
 
 /** Copies the programs to the work folder, installs and builds. By client: null, or why it cannot run. */
 export async function prepareClients(work: string): Promise<ReadonlyMap<string, string | null>> {
