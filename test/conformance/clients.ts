@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ClientProgram, clientPrograms, prepareClients } from './client-programs.ts';
 import { ClientProcess } from './client-process.ts';
-import type { Suite, Target, TestResult } from './suite.ts';
+import { appEnv } from './logged.ts';
+import type { Suite, TestResult } from './suite.ts';
 import { makeFolder } from './targets.ts';
 
 /** What every program does by itself, in this order. */
@@ -53,7 +54,7 @@ export const clients: Suite = {
         name: client.name,
         command: client.command,
         cwd: join(work, 'src', client.folder),
-        env: { ...environment(target), ...client.env },
+        env: { ...appEnv(target), ...client.env },
         output: target.output,
         signals,
         steps,
@@ -78,17 +79,4 @@ function readyFile(work: string): string {
 
 function skipped(client: ClientProgram, step: string, why: string): TestResult {
   return { test: `${client.name} ${step}`, outcome: 'skipped', detail: why };
-}
-
-function environment(target: Target): NodeJS.ProcessEnv {
-  return {
-    PGHOST: target.host,
-    PGPORT: String(target.port),
-    PGUSER: target.app.user,
-    PGPASSWORD: target.app.password,
-    PGDATABASE: target.app.database,
-    PGSSLMODE: 'disable',
-    // A home that PostgreSQL's user can write: some runtimes want one.
-    HOME: target.output,
-  };
 }

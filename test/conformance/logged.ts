@@ -69,3 +69,16 @@ export function superuserEnv(target: Target, database = 'postgres'): NodeJS.Proc
     PGDATABASE: database,
   };
 }
+
+/** The same for the application's user, without TLS; a home that PostgreSQL's user can write, since some runtimes want one. */
+export function appEnv(target: Target): NodeJS.ProcessEnv {
+  return {
+    PGHOST: target.host,
+    PGPORT: String(target.port),
+    PGUSER: target.app.user,
+    PGPASSWORD: target.app.password,
+    PGDATABASE: target.app.database,
+    PGSSLMODE: 'disable',
+    HOME: target.output,
+  };
+}
