@@ -6,10 +6,12 @@ export function giveBack(session: Session): void {
   const { backend, pool } = session;
   session.backend = null;
   session.pool = null;
-  // Then it may have settings that nobody has noted: all of them are reset before its next use.
-  if (backend !== null && session.settings.overflowed) backend.settings = null;
   if (backend === null || pool === null) return;
-  if (!session.home.keeps(backend)) pool.give(backend);
+  const keeps = session.home.keeps(backend);
+  // Then it may have settings that nobody has noted: all of them are reset before its next use.
+  if (session.settings.overflowed || (session.ranCode && !keeps)) backend.settings = null;
+  if (!keeps) session.ranCode = false;
+  if (!keeps) pool.give(backend);
   else if (session.phase === 'closed') resetAndGive(backend, pool);
   else session.home.park(backend, pool);
 }

@@ -49,6 +49,12 @@ test('a read may be run again, a write and a COMMIT may not', () => {
   assert.equal(plan('COMMIT').committing, true);
 });
 
+test('what DO and CALL set cannot be noted', () => {
+  assert.equal(plan('DO $$ BEGIN SET work_mem = 65; END $$').runsCode, true);
+  assert.equal(plan('SELECT 1; CALL p()').runsCode, true);
+  assert.equal(plan('CREATE TABLE a (i int)').runsCode, false);
+});
+
 test('PREPARE keeps its server, as LISTEN and temporary tables do', () => {
   assert.deepEqual(plan('PREPARE p AS SELECT 1').pins, ['session-state']);
   assert.deepEqual(plan('LISTEN a').pins, ['listen']);

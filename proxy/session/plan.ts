@@ -25,6 +25,8 @@ export interface UnitPlan {
   readonly ddl: boolean;
   /** DDL that may change what a call reaches: the catalog that was read does not hold any more. */
   readonly changesCalls: boolean;
+  /** May leave settings on its server that nobody can note. */
+  readonly runsCode: boolean;
   /** Nobody knows what is in it: it may end one transaction and begin another. */
   readonly unread: boolean;
   /** The strongest consistency level that a comment asked for; `unhinted`: some statement has no such comment. */
@@ -48,6 +50,7 @@ export const EMPTY_PLAN: UnitPlan = {
   deallocates: false,
   ddl: false,
   changesCalls: false,
+  runsCode: false,
   unread: false,
   hinted: null,
   unhinted: false,
@@ -62,6 +65,7 @@ export const OPAQUE_PLAN: UnitPlan = {
   label: 'opaque',
   mayWrite: true,
   unread: true,
+  runsCode: true,
 };
 
 const plans = new WeakMap<Classification, UnitPlan>();
@@ -94,6 +98,7 @@ export function mergePlans(a: UnitPlan, b: UnitPlan): UnitPlan {
     deallocates: a.deallocates || b.deallocates,
     ddl: a.ddl || b.ddl,
     changesCalls: a.changesCalls || b.changesCalls,
+    runsCode: a.runsCode || b.runsCode,
     unread: a.unread || b.unread,
     hinted: a.hinted === null ? b.hinted : b.hinted === null ? a.hinted : strongerLevel(a.hinted, b.hinted),
     unhinted: a.unhinted || b.unhinted,
@@ -120,6 +125,7 @@ function makePlan(classification: Classification): UnitPlan {
     deallocates: has('deallocate', 'discard'),
     ddl: reason.startsWith('ddl') || manyUtilities,
     changesCalls: reason === 'ddl' || manyUtilities,
+    runsCode: statements.some((s) => s.kind === 'unparsed' || (s.kind === 'utility' && s.runsCode === true)),
     unread: has('unparsed'),
     hinted: classification.consistency,
     unhinted: classification.consistency === null,

@@ -64,12 +64,13 @@ function begin(session: Session, unit: Unit, backend: Backend): void {
   unit.cancelSent = backend.cancelsUnderway > 0; // one for an earlier statement of the transaction
   const { node, role } = backend.place;
   if (role === 'leader' && unit.plan.mayWrite) session.wrote = true;
-  soil(unit, backend);
+  soil(session, unit, backend);
   session.context.metrics.statements.count(node, role, unit.plan.label);
 }
 
 /** No session keeps a follower: what READ ONLY transactions leave there (PREPARE, locks, held cursors) ends with them. */
-function soil(unit: Unit, backend: Backend): void {
+function soil(session: Session, unit: Unit, backend: Backend): void {
+  if (unit.plan.runsCode) session.ranCode = true;
   if (unit.plan.pins.length > 0 && backend.place.role === 'follower') backend.soiled = true;
 }
 
@@ -170,7 +171,7 @@ export function sendEntry(session: Session, entry: Entry): void {
   const writes: Buffer[] = [];
   pushEntry(session, backend, session.unit as Unit, entry, writes);
   if (backend.place.role === 'leader' && session.unit?.plan.mayWrite === true) session.wrote = true;
-  soil(session.unit as Unit, backend);
+  soil(session, session.unit as Unit, backend);
   write(session, backend, writes);
   if (backend.needsDrain) session.socket.pause();
 }

@@ -80,6 +80,8 @@ export class SessionState {
   recovery: Recovery | null = null;
   /** The same, and nothing more is done: the client was told what to think of it. */
   muted = false;
+  /** DO, CALL or something unread ran on the server that the session has: it may have settings that nobody has noted. */
+  ranCode = false;
   /** The open transaction may have written. */
   wrote = false;
   /** A RESET ran: the server's defaults are not this session's, who has its start-up parameters. */

@@ -212,13 +212,16 @@ const NO_DDL = new Set([
   'VacuumStmt',
 ]);
 
+const RUNS_CODE: ReadonlySet<string> = new Set(['DoStmt', 'CallStmt']);
+
 /** DDL and the rest. A callee of CALL and DO is unknown, but both stay on the leader whatever it does. */
 function analyseUtility(type: string, node: Tree, span: Span): StatementAnalysis {
   const pins: PinReason[] = [];
   if (makesTemporary(type, node)) pins.push('temporary-objects');
   for (const pin of factsOf(node).pins) if (!pins.includes(pin)) pins.push(pin);
   const reason = NO_DDL.has(type) ? 'utility' : changesNoCall(type, node) ? 'ddl-relation' : 'ddl';
-  return { ...leader(span, { kind: 'utility' }, reason), pins };
+  const detail: StatementDetail = RUNS_CODE.has(type) ? { kind: 'utility', runsCode: true } : { kind: 'utility' };
+  return { ...leader(span, detail, reason), pins };
 }
 
 /** DDL that leaves what a call, an operator, a cast or a view may reach as it was: the catalog that was read still holds. */

@@ -48,7 +48,8 @@ export type StatementDetail =
   | { readonly kind: 'read' }
   | { readonly kind: 'write' }
   /** DDL, utility and whatever else must be on the leader. */
-  | { readonly kind: 'utility' }
+  /** `runsCode`: DO and CALL, which may set what nobody sees from outside. */
+  | { readonly kind: 'utility'; readonly runsCode?: true }
   | {
       readonly kind: 'begin';
       readonly readOnly: boolean | null;

@@ -110,3 +110,21 @@ test('a session that ends with its server hears what the server said', async () 
     return true;
   });
 });
+
+test('what a DO block or a procedure set in its session reaches no other session', async () => {
+  const one = await connect();
+  const other = await connect();
+  const seen = async (client: Client): Promise<{ pid: number; memory: string }> => {
+    const sql = "SELECT pg_backend_pid() AS pid, current_setting('work_mem') AS memory";
+    const { rows } = (await client.query(sql)) as { rows: { pid: number; memory: string }[] };
+    return rows[0] ?? assert.fail('no row');
+  };
+  const before = await seen(one);
+  await one.query("CREATE PROCEDURE sets() LANGUAGE plpgsql AS $$ BEGIN SET work_mem = '78MB'; END $$");
+  for (const sql of ["DO $$ BEGIN SET work_mem = '77MB'; END $$", 'CALL sets()']) {
+    await one.query(sql);
+    assert.deepEqual(await seen(other), before, sql);
+  }
+  await one.end();
+  await other.end();
+});
