@@ -49,6 +49,12 @@ test('a read may be run again, a write and a COMMIT may not', () => {
   assert.equal(plan('COMMIT').committing, true);
 });
 
+test('transactions that share a snapshot meet on the leader, READ ONLY or not', () => {
+  assert.equal(plan('SELECT pg_catalog.pg_export_snapshot()').sharesSnapshot, true);
+  assert.equal(plan("SET TRANSACTION SNAPSHOT '00000003-0000001B-1'").sharesSnapshot, true);
+  assert.equal(plan('SELECT 1').sharesSnapshot, false);
+});
+
 test('what DO and CALL set cannot be noted', () => {
   assert.equal(plan('DO $$ BEGIN SET work_mem = 65; END $$').runsCode, true);
   assert.equal(plan('SELECT 1; CALL p()').runsCode, true);

@@ -25,6 +25,8 @@ export interface UnitPlan {
   readonly ddl: boolean;
   /** DDL that may change what a call reaches: the catalog that was read does not hold any more. */
   readonly changesCalls: boolean;
+  /** Gives or takes a snapshot that several transactions share: all of them are to meet on one server. */
+  readonly sharesSnapshot: boolean;
   /** May leave settings on its server that nobody can note. */
   readonly runsCode: boolean;
   /** Nobody knows what is in it: it may end one transaction and begin another. */
@@ -50,6 +52,7 @@ export const EMPTY_PLAN: UnitPlan = {
   deallocates: false,
   ddl: false,
   changesCalls: false,
+  sharesSnapshot: false,
   runsCode: false,
   unread: false,
   hinted: null,
@@ -98,6 +101,7 @@ export function mergePlans(a: UnitPlan, b: UnitPlan): UnitPlan {
     deallocates: a.deallocates || b.deallocates,
     ddl: a.ddl || b.ddl,
     changesCalls: a.changesCalls || b.changesCalls,
+    sharesSnapshot: a.sharesSnapshot || b.sharesSnapshot,
     runsCode: a.runsCode || b.runsCode,
     unread: a.unread || b.unread,
     hinted: a.hinted === null ? b.hinted : b.hinted === null ? a.hinted : strongerLevel(a.hinted, b.hinted),
@@ -125,6 +129,7 @@ function makePlan(classification: Classification): UnitPlan {
     deallocates: has('deallocate', 'discard'),
     ddl: reason.startsWith('ddl') || manyUtilities,
     changesCalls: reason === 'ddl' || manyUtilities,
+    sharesSnapshot: reason === 'snapshot' || reason.endsWith(':pg_export_snapshot'),
     runsCode: statements.some((s) => s.kind === 'unparsed' || (s.kind === 'utility' && s.runsCode === true)),
     unread: has('unparsed'),
     hinted: classification.consistency,

@@ -96,6 +96,7 @@ export function needOf(session: Session, unit: Unit): Need {
   if (unit.leaderOnly) return 'leader';
   // What is to outlast the transaction needs a server that the session can keep.
   if (unit.plan.pins.length > 0) return 'leader';
+  if (unit.plan.sharesSnapshot) return 'leader';
   if (transaction.kind === 'deferred') return routeOfTransaction(transaction.modes, settings.transactionDefaults);
   const encoding = settings.valueOf('client_encoding');
   if (encoding !== undefined && UNREADABLE.test(encoding)) return 'leader';

@@ -12,6 +12,7 @@ type Place = Pick<StatementAnalysis, 'target' | 'reason'> & { readonly pins?: re
 /** Session settings do not differ between nodes: any of them can say whether the value is valid. */
 const ANYWHERE: Place = { target: 'follower', reason: 'setting' };
 const LEADER: Place = { target: 'leader', reason: 'setting' };
+const SNAPSHOT: Place = { target: 'leader', reason: 'snapshot' };
 const PROXY: Place = { target: 'proxy', reason: 'setting' };
 const PINNED: Place = { target: 'leader', reason: 'setting', pins: ['session-state'] };
 const TEMPORARY: Place = { target: 'leader', reason: 'temporary-objects', pins: ['temporary-objects'] };
@@ -26,7 +27,7 @@ export function analyseSet(node: Tree, span: Span): StatementAnalysis {
     case 'VAR_SET_MULTI':
       if (name === 'transaction') return setTransaction(node, span, false);
       if (name === 'session characteristics') return setTransaction(node, span, true);
-      return item(span, { kind: 'utility' }, LEADER); // SET TRANSACTION SNAPSHOT
+      return item(span, { kind: 'utility' }, SNAPSHOT); // SET TRANSACTION SNAPSHOT
     case 'VAR_SET_VALUE':
       return setValue(name, settingText(node['args']), local, span);
     case 'VAR_SET_DEFAULT':

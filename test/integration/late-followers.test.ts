@@ -128,3 +128,24 @@ test('what a DO block or a procedure set in its session reaches no other session
   await one.end();
   await other.end();
 });
+
+test('READ ONLY transactions that share a snapshot, as those of pg_dump with several jobs, meet on one server', async () => {
+  const [first, second, writer] = [await connect(), await connect(), await connect()];
+  await writer.query('CREATE TABLE shared (i int)');
+  await writer.query('INSERT INTO shared VALUES (1)');
+  const begin = async (client: Client): Promise<void> => {
+    await client.query('BEGIN');
+    await client.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY');
+  };
+  await begin(first);
+  const { rows } = (await first.query('SELECT pg_export_snapshot() AS id')) as { rows: { id: string }[] };
+  await writer.query('INSERT INTO shared VALUES (2)');
+  for (let i = 0; i < 4; i++) {
+    await begin(second);
+    await second.query(`SET TRANSACTION SNAPSHOT '${rows[0]?.id}'`);
+    const seen = (await second.query('SELECT count(*)::int AS n FROM shared')) as { rows: { n: number }[] };
+    assert.equal(seen.rows[0]?.n, 1);
+    await second.query('COMMIT');
+  }
+  for (const client of [first, second, writer]) await client.end();
+});
