@@ -24,6 +24,7 @@ const steps: readonly Step[] = [
       '--test-reporter=dot',
       '--test-concurrency=2',
       'test/tidy.test.ts',
+      'test/routing-coverage.test.ts',
       ...fastTests,
     ],
   },

@@ -5,7 +5,9 @@ import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import type { Client } from 'pg';
 import { bind, execute, parse, query, SYNC } from '../../proxy/wire/encode.ts';
+import { BATCHES } from '../support/batch-scripts.ts';
 import { connectTo, nodeOf, until, untilServedBy } from '../support/consistency.ts';
+import { playScript } from '../support/play-script.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 import { findBinDir } from '../support/programs-folder.ts';
 import { RawClient } from '../support/raw-client.ts';
@@ -237,6 +239,13 @@ describe('transactions and what stays in a session', () => {
     raw.send(query('SHOW leasehold.node'));
     assert.ok((await raw.read('Z')).some((each) => each.includes('node1')));
   });
+
+  for (const [name, steps] of Object.entries(BATCHES)) {
+    test(`${name}: as from the server itself`, async () => {
+      const direct = await playScript(cluster.node('node1').port, steps);
+      assert.deepEqual(await playScript(cluster.port, steps), direct);
+    });
+  }
 
   test('pg_dump through the proxy gives what it gives directly, and what it gives restores to the same', async () => {
     await cluster.sql('node1', 'CREATE DATABASE copy OWNER app', 'postgres');
