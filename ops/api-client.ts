@@ -31,7 +31,13 @@ const clusterStatus = z.looseObject({
   route: z.looseObject({ term: count, hold: z.boolean(), seq: z.number() }).nullable(),
   nodes: z.array(nodeStatus),
   proxies: z.array(
-    z.looseObject({ id: z.string(), address: z.string(), heldWrites: z.number(), inFlight: z.number() }),
+    z.looseObject({
+      id: z.string(),
+      address: z.string(),
+      heldWrites: z.number(),
+      inFlight: z.number(),
+      draining: z.boolean().default(false),
+    }),
   ),
 });
 export type ClusterStatus = z.output<typeof clusterStatus>;

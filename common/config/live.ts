@@ -10,6 +10,7 @@ const MAX_SCOPES = 1_000;
  */
 export class LiveConfig {
   #current: ProxyConfig;
+  #version = 0;
   readonly #scopes = new Map<string, ScopedConfig>();
   readonly #listeners = new Set<(config: ProxyConfig) => void>();
 
@@ -19,6 +20,11 @@ export class LiveConfig {
 
   get current(): ProxyConfig {
     return this.#current;
+  }
+
+  /** Grows with each replacement. */
+  get version(): number {
+    return this.#version;
   }
 
   /** For the sessions of one user in one database; the same object until the configuration is replaced. */
@@ -35,6 +41,7 @@ export class LiveConfig {
 
   replace(config: ProxyConfig): void {
     this.#current = config;
+    this.#version += 1;
     this.#scopes.clear();
     for (const listener of this.#listeners) listener(config);
   }

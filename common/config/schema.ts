@@ -82,6 +82,7 @@ const scope = z.strictObject({
   consistency: consistency.optional(),
   maxStalenessMs: z.number().int().min(1).optional(),
   causalWaitMs: z.number().int().min(0).optional(),
+  slowQueryMs: z.number().int().min(-1).optional(),
   poolMode: poolMode.optional(),
   shadow: z.boolean().optional(),
   /** Clients at once, and server connections over all nodes. Both hold for a user in a database: the smaller counts. */
@@ -235,6 +236,17 @@ export const proxyConfig = z.strictObject({
       minVersion: tlsVersion.default('TLSv1.2'),
       /** As libpq's channel_binding. */
       channelBinding: z.enum(['disable', 'prefer', 'require']).default('prefer'),
+    })
+    .prefault({}),
+  log: z
+    .strictObject({
+      /** Statements that took so long, waiting included, are logged without their literals; 0: all, -1: none. */
+      slowQueryMs: z.number().int().min(-1).default(-1),
+      /** Records of slow statements in a second; of more only their number is told. */
+      slowQueriesPerSecond: z.number().int().min(1).default(10),
+      /** Each client that is let in, and each that leaves. */
+      connections: z.boolean().default(false),
+      disconnections: z.boolean().default(false),
     })
     .prefault({}),
   /** Who may use the console and is not only an application: role names. */

@@ -5,6 +5,8 @@ export interface ScopedConfig {
   readonly consistency: ProxyConfig['routing']['consistency'];
   readonly maxStalenessMs: number;
   readonly causalWaitMs: number;
+  /** Negative: none is logged. */
+  readonly slowQueryMs: number;
   readonly poolMode: ProxyConfig['pool']['mode'];
   readonly timeouts: SessionTimeouts;
   readonly shadow: boolean;
@@ -22,6 +24,7 @@ export function scopedConfig(proxy: ProxyConfig, database: string, user: string)
     consistency: ofUser?.consistency ?? ofDatabase?.consistency ?? routing.consistency,
     maxStalenessMs: ofUser?.maxStalenessMs ?? ofDatabase?.maxStalenessMs ?? routing.maxStalenessMs,
     causalWaitMs: ofUser?.causalWaitMs ?? ofDatabase?.causalWaitMs ?? routing.causalWaitMs,
+    slowQueryMs: ofUser?.slowQueryMs ?? ofDatabase?.slowQueryMs ?? proxy.log.slowQueryMs,
     poolMode: ofUser?.poolMode ?? ofDatabase?.poolMode ?? pool.mode,
     shadow: ofUser?.shadow ?? ofDatabase?.shadow ?? routing.shadow,
     timeouts: timeoutsOf(proxy, ofDatabase, ofUser),

@@ -107,6 +107,8 @@ export const proxyRecord = z.object({
   inFlight: z.number().int(),
   /** It takes no new clients and ends when those it has are done. It still acknowledges holds. */
   draining: z.boolean().optional(),
+  /** Where a process reads cancel requests whose ports another process of the same proxy has taken over. */
+  cancelAddress: address.optional(),
 });
 export type ProxyRecord = z.output<typeof proxyRecord>;
 

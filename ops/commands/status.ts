@@ -63,7 +63,13 @@ function nodeTable(status: ClusterStatus): string {
 
 function proxyTable(status: ClusterStatus): string {
   return formatTable(
-    ['proxy', 'address', 'held writes', 'in flight'],
-    status.proxies.map((proxy) => [proxy.id, proxy.address, proxy.heldWrites, proxy.inFlight]),
+    ['proxy', 'address', 'state', 'held writes', 'in flight'],
+    status.proxies.map((proxy) => [
+      proxy.id,
+      proxy.address,
+      proxy.draining ? 'draining' : 'serving',
+      proxy.heldWrites,
+      proxy.inFlight,
+    ]),
   );
 }

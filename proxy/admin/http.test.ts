@@ -2,11 +2,10 @@ import assert from 'node:assert/strict';
 import { createServer, request as httpRequest } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { pino } from 'pino';
-import { exampleProviders, exampleStatus } from '../../test/support/proxy-status.ts';
+import { exampleMetrics, exampleProviders, exampleStatus } from '../../test/support/proxy-status.ts';
 import { ActionRefused, type ClusterActions } from './actions.ts';
 import { refuseChange } from './guard.ts';
 import { type HttpApi, startHttp } from './http.ts';
-import { createProxyMetrics } from './metrics.ts';
 import type { ReloadReport, StopMode } from './types.ts';
 import { ConfigError } from '../../common/errors.ts';
 
@@ -35,7 +34,7 @@ describe('the HTTP API', () => {
     host: '127.0.0.1',
     port: 0,
     providers: exampleProviders(() => exampleStatus({ draining })),
-    metrics: createProxyMetrics(),
+    metrics: exampleMetrics(),
     actions,
     control: { reload: () => reload(), stop: (how: StopMode) => asked.push(['stop', how]) },
     apiToken: null,

@@ -5,6 +5,7 @@ import { ActionRefused, type ClusterActions } from './actions.ts';
 import { refuseChange } from './guard.ts';
 import type { MetricsRegistry } from './metrics.ts';
 import { PAGE, PAGE_POLICY } from './page.ts';
+import { poolReports } from './pool-reports.ts';
 import { buildStatus, notReadyReason } from './status.ts';
 import type { AdminProviders, ProxyControl } from './types.ts';
 import { VERSION } from './version.ts';
@@ -129,7 +130,7 @@ async function get(path: string, response: ServerResponse, options: HttpOptions)
       send(response, 200, options.metrics.contentType, await options.metrics.render(options.providers));
       return;
     case '/status':
-      json(response, 200, buildStatus(options.providers.status()));
+      json(response, 200, { ...buildStatus(options.providers.status()), pools: poolReports(options.providers) });
       return;
     case '/shadow':
       json(response, 200, options.providers.shadow());

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createContext, runInContext } from 'node:vm';
-import { exampleStatus } from '../../test/support/proxy-status.ts';
+import { exampleProviders, exampleStatus } from '../../test/support/proxy-status.ts';
 import { PAGE } from './page.ts';
 import { PAGE_SCRIPT } from './page-script.ts';
+import { poolReports } from './pool-reports.ts';
 import { buildStatus, type StatusReport } from './status.ts';
 
 /** As much of a browser's element as the page uses. */
@@ -11,6 +12,7 @@ class FakeElement {
   textContent = '';
   className = '';
   scope = '';
+  hidden = false;
   readonly rows: FakeElement[] = [];
   readonly cells: FakeElement[] = [];
   insertRow(): FakeElement {
@@ -44,7 +46,7 @@ async function shown(answers: readonly (StatusReport | null)[]) {
   const fetch = async (): Promise<unknown> => {
     const answer = remaining.shift() ?? null;
     if (answer === null) throw new Error('refused');
-    return { ok: true, json: async () => answer };
+    return { ok: true, json: async () => ({ ...answer, pools: poolReports(exampleProviders()) }) };
   };
   const setTimeout = (callback: () => Promise<void>): void => {
     next = callback;
@@ -72,7 +74,8 @@ test('the page shows nodes, roles, lag, freshness and held writes', async () => 
   ]);
   assert.deepEqual(page.cells('nodes')[1]?.slice(0, 6), ['node2', 'follower', 'FOLLOWER', 'yes', '2.0 kB', '300 ms']);
   assert.deepEqual(page.cells('nodes')[2]?.slice(0, 6), ['node3', 'none', 'GONE', 'no', '–', '–']);
-  assert.deepEqual(page.cells('proxies')[0], ['proxy1', '127.0.0.1:6432', '2', '1', '5 of 100']);
+  assert.deepEqual(page.cells('proxies')[0], ['proxy1', '127.0.0.1:6432', '2', '1', '5 of 100', 'serving']);
+  assert.deepEqual(page.cells('pools'), [['app', 'app', '4', '3', '12 ms', '4', '6', '0', 'open']]);
   assert.equal(page.text('term'), '7');
 });
 
@@ -86,6 +89,13 @@ test('while writes are held the page says so, in the title too', async () => {
     /^Writes are held: a new leader is being made ready\. 5 writes are held/,
   );
   assert.match(page.document.title, /^● held/);
+});
+
+test('a proxy that drains or is paused says so first', async () => {
+  const draining = await shown([buildStatus(exampleStatus({ draining: true }))]);
+  assert.match(draining.banner?.textContent ?? '', /^This proxy is stopping/);
+  const paused = await shown([buildStatus(exampleStatus({ paused: true }))]);
+  assert.match(paused.banner?.textContent ?? '', /^An operator has paused a database/);
 });
 
 test('when the proxy stops answering the page says how old it is, and a node that left leaves the table', async () => {

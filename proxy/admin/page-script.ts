@@ -62,7 +62,22 @@ function proxyCells(proxy, self) {
     { text: proxy.address },
     { text: String(proxy.heldWrites), className: 'number' },
     { text: String(proxy.inFlight), className: 'number' },
-    { text: proxy.id === self.id ? self.clients + ' of ' + self.maxClients : '–', className: 'number' },
+    { text: proxy.id === self.id && proxy.draining === self.draining ? self.clients + ' of ' + self.maxClients : '–', className: 'number' },
+    { text: proxy.draining ? 'draining' : 'serving', className: proxy.draining ? 'state-warn' : 'state-good' },
+  ];
+}
+
+function poolCells(pool) {
+  return [
+    { text: pool.database },
+    { text: pool.user },
+    { text: String(pool.clientsActive), className: 'number' },
+    { text: String(pool.clientsWaiting), className: pool.clientsWaiting > 0 ? 'number state-warn' : 'number' },
+    { text: pool.clientsWaiting > 0 ? duration(pool.longestWaitMs) : '–', className: 'number' },
+    { text: String(pool.serversActive), className: 'number' },
+    { text: String(pool.serversIdle), className: 'number' },
+    { text: String(pool.serversPinned), className: 'number' },
+    { text: pool.paused ? 'paused' : 'open', className: pool.paused ? 'state-warn' : 'state-good' },
   ];
 }
 
@@ -75,6 +90,8 @@ function banner(kind, text) {
 function describe(status) {
   const held = status.proxies.reduce((sum, proxy) => sum + proxy.heldWrites, 0);
   const waiting = held === 0 ? 'No write is waiting.' : held + (held === 1 ? ' write is' : ' writes are') + ' held.';
+  if (status.self.draining) return ['warn', 'This proxy is stopping: it takes no new clients. ' + waiting];
+  if (status.self.paused) return ['warn', 'An operator has paused a database here: its clients wait until RESUME. ' + waiting];
   if (status.writable) {
     if (held === 0) return ['good', 'Writes go to ' + status.leader.node + '. ' + waiting];
     return ['warn', 'Writes go to ' + status.leader.node + '; elsewhere ' + waiting];
@@ -92,6 +109,8 @@ function show(status) {
   banner(...describe(status));
   fill(byId('nodes'), status.nodes.map(nodeCells));
   fill(byId('proxies'), status.proxies.map((proxy) => proxyCells(proxy, status.self)));
+  fill(byId('pools'), status.pools.map(poolCells));
+  byId('no-pools').hidden = status.pools.length > 0;
 }
 
 async function poll() {

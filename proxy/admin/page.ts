@@ -28,6 +28,7 @@ tbody tr:last-child > * { border-bottom: 0; }
 thead th { font-size: .85rem; color: var(--soft); font-weight: 600; }
 .number { text-align: right; }
 td.note { white-space: normal; color: var(--soft); min-width: 12rem; }
+.empty { margin: .5rem .55rem; }
 .leader { font-weight: 700; }
 .state-good { color: var(--good); } .state-warn { color: var(--warn); } .state-bad { color: var(--bad); }
 footer { margin-top: 2rem; font-size: .9rem; }
@@ -55,14 +56,26 @@ const BODY = `
   <div class="scroll" tabindex="0" role="region" aria-labelledby="proxies-title">
     <table aria-labelledby="proxies-title">
       <thead><tr><th scope="col">Proxy</th><th scope="col">Address</th><th scope="col" class="number">Held writes</th>
-        <th scope="col" class="number">In flight</th><th scope="col" class="number">Clients</th></tr></thead>
+        <th scope="col" class="number">In flight</th><th scope="col" class="number">Clients</th>
+        <th scope="col">State</th></tr></thead>
       <tbody id="proxies"></tbody>
     </table>
+  </div>
+  <h2 id="pools-title">Pools of this proxy</h2>
+  <div class="scroll" tabindex="0" role="region" aria-labelledby="pools-title">
+    <table aria-labelledby="pools-title">
+      <thead><tr><th scope="col">Database</th><th scope="col">User</th><th scope="col" class="number">Clients served</th>
+        <th scope="col" class="number">Waiting</th><th scope="col" class="number">Longest wait</th>
+        <th scope="col" class="number">Servers busy</th><th scope="col" class="number">Idle</th>
+        <th scope="col" class="number">Pinned</th><th scope="col">State</th></tr></thead>
+      <tbody id="pools"></tbody>
+    </table>
+    <p class="soft empty" id="no-pools">No connection to a server is in use or kept.</p>
   </div>
 </main>
 <footer class="soft">
   As the proxy <b id="self">–</b> sees it. Also: <a href="/status">status</a> · <a href="/history">history</a> ·
-  <a href="/metrics">metrics</a> · <a href="/readyz">readiness</a>
+  <a href="/metrics">metrics</a> · <a href="/ready">readiness</a>
   <noscript><p>This page needs JavaScript; <a href="/status">/status</a> has the same as JSON.</p></noscript>
 </footer>
 `;

@@ -61,6 +61,10 @@ export interface SelfReport {
   readonly inFlight: number;
   readonly clients: number;
   readonly maxClients: number;
+  /** Of the clients, those that wait for a server connection. */
+  readonly waiting: number;
+  /** An operator has paused some database, or all. */
+  readonly paused: boolean;
   readonly draining: boolean;
 }
 
@@ -84,6 +88,8 @@ export function buildStatus(status: ProxyStatus): StatusReport {
       inFlight: status.inFlight,
       clients: status.clients,
       maxClients: status.maxClients,
+      waiting: status.waiting,
+      paused: status.paused,
       draining: status.draining,
     },
   };

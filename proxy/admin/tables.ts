@@ -1,206 +1,163 @@
-import type { ShadowRow } from '../session/shadow.ts';
+import { type Column, ints, textOf, texts } from './columns.ts';
+import { CONFIG, LISTS, MEM, STATE, USERS } from './tables-config.ts';
+import { CLIENTS, DATABASES, NODE_POOLS, POOLS, SERVERS, SOCKETS } from './tables-pools.ts';
+import { ROUTES, STATEMENTS, STATS, STATS_AVERAGES, STATS_TOTALS, TOTALS } from './tables-stats.ts';
+import { SHADOW } from './tables-shadow.ts';
 import { buildStatus } from './status.ts';
-import type { AdminProviders, NodeRole } from './types.ts';
+import type { AdminProviders } from './types.ts';
 import { VERSION } from './version.ts';
 
 /** What a console command answers with: rows of text, or only a tag. */
 export interface Table {
-  readonly columns: readonly string[];
+  readonly columns: readonly Column[];
   readonly rows: readonly (readonly (string | null)[])[];
 }
 
-/** Statements that a node served so far (`MetricsRegistry.served`). */
-export type Served = (node: string) => Readonly<Record<NodeRole, number>>;
-
-interface ShowCommand {
+/** One `SHOW` command: PgBouncer's columns with its names and units where there are such, then our own. */
+export interface ShowCommand {
   readonly help: string;
-  readonly columns: readonly string[];
-  readonly rows: (providers: AdminProviders, served: Served) => readonly Readonly<Record<string, unknown>>[];
+  readonly columns: readonly Column[];
+  readonly rows: (providers: AdminProviders) => readonly Readonly<Record<string, unknown>>[];
 }
 
+const NODES: ShowCommand = {
+  help: 'servers: role, state, lag, freshness, and statements served through this proxy',
+  columns: [
+    ...texts('node', 'address', 'role', 'state', 'usable'),
+    ...ints('timeline'),
+    ...texts('replayed_lsn'),
+    ...ints('lag_bytes', 'freshness_ms', 'as_leader', 'as_follower'),
+    ...texts('note'),
+  ],
+  rows: (providers) =>
+    buildStatus(providers.status()).nodes.map((node) => ({
+      ...node,
+      replayed_lsn: node.replayedLsn,
+      lag_bytes: node.lagBytes,
+      freshness_ms: node.freshnessMs,
+      as_leader: providers.served(node.node).leader,
+      as_follower: providers.served(node.node).follower,
+    })),
+};
+
+const LEASE: ShowCommand = {
+  help: 'who leads, in which term, and whether writes go through',
+  columns: [
+    ...ints('term'),
+    ...texts('leader', 'address', 'writable', 'hold'),
+    ...ints('seq', 'held_writes', 'held_for_ms', 'in_flight', 'etcd_answered_ms'),
+  ],
+  rows: (providers) => {
+    const report = buildStatus(providers.status());
+    return [
+      {
+        term: report.term,
+        leader: report.leader?.node,
+        address: report.leader?.address,
+        writable: report.writable,
+        hold: report.route?.hold,
+        seq: report.route?.seq,
+        held_writes: report.self.heldWrites,
+        held_for_ms: report.self.heldForMs,
+        in_flight: report.self.inFlight,
+        etcd_answered_ms: report.etcdAnsweredMs,
+      },
+    ];
+  },
+};
+
+const BALANCE: ShowCommand = {
+  help: 'how this proxy spreads reads over the nodes: weight, latency, work, and who is set aside',
+  columns: [
+    ...texts('node', 'weight', 'own_zone'),
+    ...ints('sv_active', 'cl_waiting'),
+    ...texts('latency_ms'),
+    ...ints('set_aside_ms'),
+  ],
+  rows: (providers) => providers.balance().map((row) => ({ ...row })),
+};
+
+const PROXIES: ShowCommand = {
+  help: 'proxies of the cluster, this one among them',
+  columns: [...texts('proxy', 'address', 'http', 'draining'), ...ints('held_writes', 'in_flight')],
+  rows: (providers) =>
+    buildStatus(providers.status()).proxies.map((proxy) => ({
+      ...proxy,
+      proxy: proxy.id,
+      http: proxy.httpUrl,
+      held_writes: proxy.heldWrites,
+      in_flight: proxy.inFlight,
+    })),
+};
+
 const SHOW = new Map<string, ShowCommand>([
-  [
-    'POOLS',
-    {
-      help: 'connections of each user, database and node, and who waits for one',
-      columns: [
-        'database',
-        'user',
-        'node',
-        'role',
-        'cl_active',
-        'cl_waiting',
-        'sv_active',
-        'sv_idle',
-        'sv_login',
-        'sv_pinned',
-        'maxwait_ms',
-        'pool_size',
-        'min_pool_size',
-        'reserve_pool',
-        'sv_closing',
-        'paused',
-        'pool_mode',
-      ],
-      rows: (providers) => providers.pools().map((pool) => ({ ...pool, pool_mode: 'transaction' })),
-    },
-  ],
-  [
-    'CLIENTS',
-    {
-      help: 'client connections: what each does, where, and what pins it there',
-      columns: [
-        'id',
-        'user',
-        'database',
-        'state',
-        'addr',
-        'port',
-        'application_name',
-        'connect_time',
-        'request_time',
-        'wait_ms',
-        'node',
-        'pins',
-        'prepared_statements',
-        'tls',
-      ],
-      rows: (providers) => providers.clients().map((client) => ({ ...client, pins: client.pins.join(',') })),
-    },
-  ],
-  [
-    'NODES',
-    {
-      help: 'servers: role, state, lag, freshness, and statements served through this proxy',
-      columns: [
-        'node',
-        'address',
-        'role',
-        'state',
-        'usable',
-        'timeline',
-        'replayed_lsn',
-        'lag_bytes',
-        'freshness_ms',
-        'as_leader',
-        'as_follower',
-        'note',
-      ],
-      rows: nodeRows,
-    },
-  ],
-  [
-    'BALANCE',
-    {
-      help: 'how this proxy spreads reads over the nodes: weight, latency, work, and who is set aside',
-      columns: ['node', 'weight', 'own_zone', 'sv_active', 'cl_waiting', 'latency_ms', 'set_aside_ms'],
-      rows: (providers) => providers.balance().map((row) => ({ ...row })),
-    },
-  ],
-  [
-    'LEASE',
-    {
-      help: 'who leads, in which term, and whether writes go through',
-      columns: [
-        'term',
-        'leader',
-        'address',
-        'writable',
-        'hold',
-        'seq',
-        'held_writes',
-        'held_for_ms',
-        'in_flight',
-        'etcd_answered_ms',
-      ],
-      rows: leaseRows,
-    },
-  ],
-  [
-    'SHADOW',
-    {
-      help: 'shadow mode: what reads would have gone to followers, waited, or been stale with a naive split',
-      columns: [
-        'database',
-        'user',
-        'reads',
-        'follower_at_once',
-        'follower_after_wait',
-        'leader',
-        'no_follower',
-        'wait_avg_ms',
-        'wait_max_ms',
-        'naive_stale',
-        'stale_avg_ms',
-        'stale_max_ms',
-        'unmeasured',
-      ],
-      rows: (providers) => providers.shadow().map((row) => ({ ...row, ...averages(row) })),
-    },
-  ],
-  ['VERSION', { help: 'this program', columns: ['version'], rows: () => [{ version: `Leasehold ${VERSION}` }] }],
+  ['POOLS', POOLS],
+  ['NODE_POOLS', NODE_POOLS],
+  ['CLIENTS', CLIENTS],
+  ['SERVERS', SERVERS],
+  ['SOCKETS', SOCKETS],
+  ['DATABASES', DATABASES],
+  ['USERS', USERS],
+  ['LISTS', LISTS],
+  ['STATS', STATS],
+  ['STATS_TOTALS', STATS_TOTALS],
+  ['STATS_AVERAGES', STATS_AVERAGES],
+  ['TOTALS', TOTALS],
+  ['STATEMENTS', STATEMENTS],
+  ['ROUTES', ROUTES],
+  ['NODES', NODES],
+  ['BALANCE', BALANCE],
+  ['LEASE', LEASE],
+  ['SHADOW', SHADOW],
+  ['PROXIES', PROXIES],
+  ['CONFIG', CONFIG],
+  ['STATE', STATE],
+  ['MEM', MEM],
+  ['VERSION', { help: 'this program', columns: texts('version'), rows: () => [{ version: `Leasehold ${VERSION}` }] }],
 ]);
+
+const COMMANDS: readonly (readonly [string, string])[] = [
+  ['PAUSE [database]', 'gives out no server connection any more; done when the last one has come back and is closed'],
+  ['RESUME [database]', 'ends PAUSE or KILL'],
+  ['RECONNECT [database]', 'replaces each server connection when it comes free'],
+  ['WAIT_CLOSE [database]', 'waits until RECONNECT has replaced the last one'],
+  ['KILL database', 'ends its clients and server connections at once; new ones wait until RESUME'],
+  ['KILL_CLIENT id', 'ends one client; id as in SHOW CLIENTS'],
+  ['DISABLE database', 'lets no new client into the database'],
+  ['ENABLE database', 'ends DISABLE'],
+  ['RELOAD', 'reads the configuration again, as SIGHUP does'],
+  ['SET setting = value', 'changes a setting of SHOW CONFIG until the next reload'],
+  [
+    'SHUTDOWN [WAIT_FOR_CLIENTS | IMMEDIATE]',
+    'as SIGTERM: sessions end between transactions; or when all have left; or now',
+  ],
+];
+
 SHOW.set('HELP', {
   help: 'this list',
-  columns: ['command', 'shows'],
-  rows: () => [...SHOW].map(([name, { help }]) => ({ command: `SHOW ${name}`, shows: help })),
+  columns: texts('command', 'does'),
+  rows: () => [
+    ...[...SHOW].map(([name, { help }]) => ({ command: `SHOW ${name}`, does: help })),
+    ...COMMANDS.map(([command, does]) => ({ command, does })),
+  ],
 });
 
 export const SHOW_NAMES: readonly string[] = [...SHOW.keys()];
 
 /** The columns of `SHOW name`; null where there is no such command. Names in any case. */
-export function showColumns(name: string): readonly string[] | null {
+export function showColumns(name: string): readonly Column[] | null {
   return SHOW.get(name.toUpperCase())?.columns ?? null;
 }
 
-export function show(name: string, providers: AdminProviders, served: Served): Table | null {
+/** More rows than a person or an exporter reads. */
+const MAX_ROWS = 10_000;
+
+export function show(name: string, providers: AdminProviders): Table | null {
   const command = SHOW.get(name.toUpperCase());
   if (command === undefined) return null;
-  const rows = command.rows(providers, served).map((row) => command.columns.map((column) => textOf(row[column])));
+  const rows = command
+    .rows(providers)
+    .slice(0, MAX_ROWS)
+    .map((row) => command.columns.map(({ name: column, kind }) => textOf(row[column], kind)));
   return { columns: command.columns, rows };
-}
-
-function averages(row: ShadowRow): Record<string, number | null> {
-  const { follower_after_wait: waited, naive_stale: stale } = row;
-  return {
-    wait_avg_ms: waited === 0 ? null : row.wait_total_ms / waited,
-    stale_avg_ms: stale === 0 ? null : row.stale_total_ms / stale,
-  };
-}
-
-function nodeRows(providers: AdminProviders, served: Served): Record<string, unknown>[] {
-  return buildStatus(providers.status()).nodes.map((node) => ({
-    ...node,
-    replayed_lsn: node.replayedLsn,
-    lag_bytes: node.lagBytes,
-    freshness_ms: node.freshnessMs,
-    as_leader: served(node.node).leader,
-    as_follower: served(node.node).follower,
-  }));
-}
-
-function leaseRows(providers: AdminProviders): Record<string, unknown>[] {
-  const report = buildStatus(providers.status());
-  return [
-    {
-      term: report.term,
-      leader: report.leader?.node,
-      address: report.leader?.address,
-      writable: report.writable,
-      hold: report.route?.hold,
-      seq: report.route?.seq,
-      held_writes: report.self.heldWrites,
-      held_for_ms: report.self.heldForMs,
-      in_flight: report.self.inFlight,
-      etcd_answered_ms: report.etcdAnsweredMs,
-    },
-  ];
-}
-
-/** As PostgreSQL prints it: booleans `t` and `f`, numbers without noise behind the point. */
-function textOf(value: unknown): string | null {
-  if (value === null || value === undefined) return null;
-  if (typeof value === 'boolean') return value ? 't' : 'f';
-  if (typeof value === 'number') return String(Math.round(value * 10) / 10);
-  return String(value as string | bigint);
 }

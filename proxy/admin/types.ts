@@ -1,6 +1,9 @@
+import type { ActivityLog } from '../metrics/activity.ts';
+import type { Averages } from '../metrics/database-totals.ts';
+import type { Recorder } from '../metrics/recorder.ts';
 import type { ClusterView, LeaderTarget } from '../cluster/types.ts';
-import type { Classifier, PinReason } from '../sql/types.ts';
 import type { ShadowRow } from '../session/shadow.ts';
+import type { Classifier, PinReason } from '../sql/types.ts';
 import type { FreshnessSnapshot } from '../../replication-monitor/types.ts';
 
 /**
@@ -11,10 +14,19 @@ import type { FreshnessSnapshot } from '../../replication-monitor/types.ts';
 export interface AdminProviders {
   pools(): readonly PoolRow[];
   clients(): readonly ClientRow[];
+  servers(): readonly ServerRow[];
   balance(): readonly BalanceRow[];
   /** What shadowed sessions would have done (`routing.shadow`). */
   shadow(): readonly ShadowRow[];
+  databases(): readonly DatabaseRow[];
+  users(): readonly UserRow[];
   status(): ProxyStatus;
+  /** Statements that a node served so far. */
+  served(node: string): Readonly<Record<NodeRole, number>>;
+  activity(): { readonly recorder: Recorder; readonly averages: Averages; readonly nowMs: number };
+  /** Trees of settings, as they are in force and as they are when nothing is given. */
+  config(): { readonly current: object; readonly defaults: object };
+  memory(): NodeJS.MemoryUsage;
 }
 
 /** What a reload did. Paths only: values may be secrets. */
@@ -33,6 +45,18 @@ export interface ProxyControl {
   set(path: string, text: string): void;
   /** Begins the orderly end; a second call may only make it quicker. */
   stop(how: StopMode): void;
+  /** Resolves when no server connection is left; rejects with the signal's reason, and then stays paused. Null: all databases. */
+  pause(database: string | null, signal: AbortSignal): Promise<void>;
+  isPaused(database: string | null): boolean;
+  resume(database: string | null): void;
+  reconnect(database: string | null): void;
+  /** Until no server connection is left that is to be replaced. */
+  waitClose(database: string | null, signal: AbortSignal): Promise<void>;
+  /** How many clients it ended. */
+  kill(database: string): number;
+  /** False: there is no such client. */
+  killClient(id: number): boolean;
+  setEnabled(database: string, enabled: boolean): void;
 }
 
 /**
@@ -51,6 +75,8 @@ export interface PoolRow {
   readonly cl_active: number;
   readonly cl_waiting: number;
   readonly sv_active: number;
+  /** A cancel request is on its way to them. */
+  readonly sv_being_canceled: number;
   readonly sv_idle: number;
   readonly sv_login: number;
   /** Of `sv_active`, those that a session's state keeps. */
@@ -62,6 +88,7 @@ export interface PoolRow {
   readonly reserve_pool: number;
   /** Connections that the server has yet to close. */
   readonly sv_closing: number;
+  readonly pool_mode: string;
   readonly paused: boolean;
 }
 
@@ -79,25 +106,72 @@ export interface BalanceRow {
   readonly set_aside_ms: number;
 }
 
-export interface ClientRow {
-  readonly id: number;
+interface SocketRow {
   readonly user: string;
   readonly database: string;
-  /** `idle`, `active`, `waiting` (for a connection), `held` (for a leader), `in_transaction`. */
-  readonly state: 'idle' | 'active' | 'waiting' | 'held' | 'in_transaction';
   readonly addr: string;
   readonly port: number;
+  readonly local_addr: string;
+  readonly local_port: number;
   readonly application_name: string;
-  /** Wall-clock times, ISO 8601; `request_time` null before the first request. */
-  readonly connect_time: string;
-  readonly request_time: string | null;
+  /** Wall-clock times. */
+  readonly connect_time: Date;
+  /** Null before the first request. */
+  readonly request_time: Date | null;
+  readonly prepared_statements: number;
+  /** The protocol's version; empty without TLS. */
+  readonly tls: string;
+  /** It ends as soon as it may. */
+  readonly closing: boolean;
+}
+
+export interface ClientRow extends SocketRow {
+  readonly id: number;
+  /** `idle`, `active`, `waiting` (for a connection), `held` (for a leader), `in_transaction`. */
+  readonly state: 'idle' | 'active' | 'waiting' | 'held' | 'in_transaction';
   /** How long it has waited for what it waits for now; 0 if it does not. */
   readonly wait_ms: number;
-  /** The node whose connection it has now. */
+  /** The node whose connection it has now, and that connection. */
   readonly node: string | null;
+  readonly server: string | null;
   readonly pins: readonly (PinReason | 'session-pooling')[];
-  readonly prepared_statements: number;
-  readonly tls: boolean;
+}
+
+export interface ServerRow extends SocketRow {
+  /** `node:pid`. */
+  readonly key: string;
+  readonly state: 'idle' | 'active';
+  readonly client: number | null;
+  readonly remote_pid: number;
+  readonly node: string;
+  readonly role: NodeRole;
+  readonly age_ms: number;
+  readonly idle_ms: number;
+}
+
+export interface DatabaseRow {
+  readonly name: string;
+  readonly pool_size: number;
+  readonly min_pool_size: number;
+  readonly reserve_pool: number;
+  readonly pool_mode: string;
+  /** 0: no bound of its own. */
+  readonly max_connections: number;
+  readonly current_connections: number;
+  readonly max_client_connections: number;
+  readonly current_client_connections: number;
+  readonly paused: boolean;
+  readonly disabled: boolean;
+  readonly consistency: string;
+}
+
+export interface UserRow {
+  readonly name: string;
+  /** Null: that of the database. */
+  readonly pool_mode: string | null;
+  readonly max_user_connections: number;
+  readonly current_connections: number;
+  readonly current_client_connections: number;
 }
 
 export interface ProxyStatus {
@@ -115,6 +189,14 @@ export interface ProxyStatus {
   readonly inFlight: number;
   readonly clients: number;
   readonly maxClients: number;
+  /** Connections that are still logging in. */
+  readonly arriving: number;
+  /** Sessions that wait for a server connection. */
+  readonly waiting: number;
+  /** Named statements of all sessions. */
+  readonly prepared: number;
+  /** An operator has paused some database, or all. */
+  readonly paused: boolean;
   readonly classifier: Classifier['stats'];
   /** Stopping: no new clients. */
   readonly draining: boolean;
@@ -122,15 +204,10 @@ export interface ProxyStatus {
 
 export type NodeRole = 'leader' | 'follower';
 
-/** `leasehold_statements_total`. Cheap: two map look-ups and an addition; called for every unit of work. */
-export interface StatementCounters {
-  /** `kind` from a small fixed set (`Classification.reason` without what follows a colon): it becomes a label. */
-  count(node: string, role: NodeRole, kind: string): void;
-}
-
 /** What the data path reports as it happens. */
 export interface ProxyMetrics {
-  readonly statements: StatementCounters;
+  /** What each session writes its units to. */
+  readonly log: ActivityLog;
   /** A unit of leader work had to wait at the gate, and how that ended. */
   holdEnded(durationMs: number, outcome: 'served' | 'refused' | 'gone'): void;
   /** A read was run again elsewhere, or a refused write on the leader (S6). */
@@ -139,4 +216,8 @@ export interface ProxyMetrics {
   causalWaitEnded(durationMs: number, outcome: 'follower' | 'leader'): void;
   /** An error that the proxy itself (not a server) gave to a client. */
   clientError(sqlState: string): void;
+  /** An error of a server that was passed on. */
+  serverError(sqlState: string): void;
+  /** A client's cancel was sent on to its server. */
+  cancelled(): void;
 }

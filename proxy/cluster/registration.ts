@@ -28,8 +28,8 @@ export interface RegistrationOptions {
 }
 
 export interface Registration {
-  /** Tells everybody that this proxy takes no new clients. It goes on to acknowledge holds. */
-  drain(): void;
+  /** Tells everybody that this proxy takes no new clients. It goes on to acknowledge holds. `cancelAddress`: see the record. */
+  drain(cancelAddress?: ProxyRecord['cancelAddress']): void;
   /** Withdraws the record, within a second. */
   close(): Promise<void>;
 }
@@ -55,7 +55,7 @@ class EtcdRegistration implements Registration {
   #renewAtMs = 0;
   #countsAtMs = 0;
   #appliedSeq = 0;
-  #draining = false;
+  #draining: Pick<ProxyRecord, 'draining' | 'cancelAddress'> = {};
   #published: ProxyRecord | null = null;
 
   constructor(options: RegistrationOptions) {
@@ -68,8 +68,8 @@ class EtcdRegistration implements Registration {
     this.#running = this.#run();
   }
 
-  drain(): void {
-    this.#draining = true;
+  drain(cancelAddress?: ProxyRecord['cancelAddress']): void {
+    this.#draining = { draining: true, ...(cancelAddress === undefined ? {} : { cancelAddress }) };
     this.#countsAtMs = 0;
     this.#wakeup.wake();
   }
@@ -107,7 +107,7 @@ class EtcdRegistration implements Registration {
       appliedSeq: this.#appliedSeq,
       heldWrites: gate.held,
       inFlight: gate.inFlight,
-      ...(this.#draining ? { draining: true } : {}),
+      ...this.#draining,
     };
   }
 

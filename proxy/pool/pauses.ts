@@ -8,6 +8,11 @@ export class Pauses {
     return this.#all || this.#databases.has(database);
   }
 
+  /** Some database is, or all are. */
+  get any(): boolean {
+    return this.#all || this.#databases.size > 0;
+  }
+
   hold(database: string | null): void {
     if (database === null) this.#all = true;
     else this.#databases.add(database);

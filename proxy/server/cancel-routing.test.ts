@@ -54,6 +54,27 @@ describe('a cancel request that reaches another proxy than the one that gave the
     records.set(id, { id, address, httpUrl: '', appliedSeq: 0, heldWrites: 0, inFlight: 0 });
   }
 
+  test('goes to the process that drains, where another one of the same proxy has its port', async () => {
+    const old = proxy('proxy1');
+    let cancelled = 0;
+    const key = old.keys.give(0, (done) => {
+      cancelled += 1;
+      done();
+    });
+    const port = (old.server.address() as { port: number }).port;
+    const address = { host: '127.0.0.1', port: 1 };
+    const common = { id: 'proxy1', address, httpUrl: '', appliedSeq: 0, heldWrites: 0, inFlight: 0 };
+    const records = new Map<string, ProxyRecord>([
+      ['proxy1.new', common],
+      ['proxy1.old', { ...common, draining: true, cancelAddress: { host: '127.0.0.1', port } }],
+    ]);
+    const successor = new CancelKeys('proxy1');
+    const router = new CancelRouter({ proxyId: 'proxy1', keys: successor, proxies: () => records, logger });
+    await router.route(key);
+    assert.equal(cancelled, 1);
+    old.keys.revoke(key);
+  });
+
   function proxy(id: string): TestProxy {
     return proxies.get(id) as TestProxy;
   }

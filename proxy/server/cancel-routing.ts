@@ -57,7 +57,9 @@ export class CancelRouter {
 
   #candidates(key: CancelKey): ProxyRecord[] {
     const { proxies, proxyId } = this.#options;
-    const others = [...proxies().values()].filter(({ id }) => id !== proxyId && mayHaveGiven(id, key));
+    // Two processes have one id while one takes the other's port over: the old one says where it still listens.
+    const isOther = ({ id, cancelAddress }: ProxyRecord): boolean => id !== proxyId || cancelAddress !== undefined;
+    const others = [...proxies().values()].filter((proxy) => isOther(proxy) && mayHaveGiven(proxy.id, key));
     return others.slice(0, MAX_NAMESAKES);
   }
 }
@@ -69,9 +71,9 @@ function received(request: CancelKey): { readonly key: CancelKey; readonly passe
   return { key: { processId, secretKey: secretKey.subarray(0, at) }, passedOn: true };
 }
 
-function passOn({ address }: ProxyRecord, key: CancelKey): Promise<void> {
+function passOn({ address, cancelAddress }: ProxyRecord, key: CancelKey): Promise<void> {
   // A secret so long that there is no room for the mark is none of ours.
   if (key.secretKey.length > 256 - PASSED_ON.length) return Promise.resolve();
   const marked = { processId: key.processId, secretKey: Buffer.concat([key.secretKey, PASSED_ON]) };
-  return new Promise((resolve) => sendCancelRequest({ ...address, tls: 'prefer' }, marked, resolve));
+  return new Promise((resolve) => sendCancelRequest({ ...(cancelAddress ?? address), tls: 'prefer' }, marked, resolve));
 }

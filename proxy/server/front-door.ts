@@ -1,13 +1,14 @@
 import type { Socket } from 'node:net';
+import { ClientError } from '../../common/errors.ts';
 import { acceptClient } from '../auth/accept.ts';
 import type { AcceptedClient, VerifierSource } from '../auth/types.ts';
-import { CONSOLE_DATABASE, serveConsole } from '../admin/console.ts';
+import { ConsoleCancel, isConsole, serveConsole } from '../admin/console.ts';
 import type { MetricsRegistry } from '../admin/metrics.ts';
-import type { AdminProviders } from '../admin/types.ts';
+import type { AdminProviders, ProxyControl, StopMode } from '../admin/types.ts';
 import type { SessionContext } from '../session/context.ts';
 import type { Session } from '../session/session.ts';
-import type { StopMode } from '../admin/types.ts';
 import { drainSessions } from './drain.ts';
+import type { DisabledDatabases } from './operations.ts';
 import { errorResponse } from '../wire/encode.ts';
 import { CancelRouter } from './cancel-routing.ts';
 import { tooManyClients } from './client-limits.ts';
@@ -20,6 +21,8 @@ export interface FrontDoorOptions {
   readonly verifiers: VerifierSource;
   readonly auth: LiveAuth;
   readonly metrics: MetricsRegistry;
+  readonly control: () => ProxyControl;
+  readonly disabled: DisabledDatabases;
   /** Aborted when everything ends at once. */
   readonly signal: AbortSignal;
 }
@@ -40,10 +43,18 @@ export class FrontDoor {
     this.#options = options;
     const { cancelKeys: keys, config, lease, logger } = options.context;
     this.#router = new CancelRouter({ proxyId: config.id, keys, proxies: () => lease.view.proxies, logger });
+    options.metrics.recorder.refresh = () => {
+      for (const session of this.sessions) account(session);
+    };
   }
 
   get clients(): number {
     return this.sessions.size + this.#others;
+  }
+
+  /** Connections that are still logging in. */
+  get arriving(): number {
+    return this.#strangers.size;
   }
 
   get draining(): boolean {
@@ -64,6 +75,20 @@ export class FrontDoor {
       oldest.destroy();
       return;
     }
+  }
+
+  /** The same of connections that may only bring cancel requests: the port for clients is a successor's. */
+  onCancelConnection(socket: Socket): void {
+    const { verifiers, auth, signal } = this.#options;
+    const tls = auth.current.tls;
+    void acceptClient(socket, { verifiers, tls, tlsRequired: false, signal, policy: auth.current.policy }).then(
+      async (outcome) => {
+        if (outcome.kind === 'client') outcome.socket.destroy();
+        if (outcome.kind !== 'cancel') return;
+        await this.#router.route(outcome);
+        outcome.close();
+      },
+    );
   }
 
   /**
@@ -101,25 +126,22 @@ export class FrontDoor {
         await this.#serve(outcome, providers);
         return;
       case 'refused':
+        this.#options.metrics.connection('refused');
         context.logger.info({ event: 'client.refused', reason: outcome.reason }, 'client refused');
     }
   }
 
   async #serve(client: AcceptedClient, providers: AdminProviders): Promise<void> {
     const { context, metrics, signal, auth } = this.#options;
-    const { config } = context;
     // An error on a socket without a listener would end the process.
     client.socket.on('error', () => client.socket.destroy());
-    if (client.database === CONSOLE_DATABASE && client.replication === 'off') {
-      const allowed = config.consoleUsers.includes(client.user);
-      const key = context.cancelKeys.give(client.protocolMinor, (done) => done());
-      const options = { allowed, served: (node: string) => metrics.served(node), key, signal };
-      await this.#count(serveConsole(client, providers, options));
-      context.cancelKeys.revoke(key);
+    if (isConsole(client.database) && client.replication === 'off') {
+      await this.#console(client, providers);
       return;
     }
-    const refusal = tooManyClients(config, this.clients, this.sessions, client);
+    const refusal = this.#refusal(client);
     if (refusal !== null) {
+      metrics.connection('refused');
       client.socket.end(errorResponse(refusal));
       return;
     }
@@ -135,6 +157,27 @@ export class FrontDoor {
     );
   }
 
+  async #console(client: AcceptedClient, providers: AdminProviders): Promise<void> {
+    const { context, signal } = this.#options;
+    const control = this.#options.control();
+    const { consoleUsers, statsUsers } = context.config;
+    const rights = consoleUsers.includes(client.user) ? 'all' : statsUsers.includes(client.user) ? 'look' : 'none';
+    const cancel = new ConsoleCancel();
+    const key = context.cancelKeys.give(client.protocolMinor, (done) => {
+      cancel.fire();
+      done();
+    });
+    await this.#count(serveConsole(client, { providers, control, rights, key, cancel, signal }));
+    context.cancelKeys.revoke(key);
+  }
+
+  /** Null: the client may come in. */
+  #refusal(client: AcceptedClient): ClientError | null {
+    const { context, disabled } = this.#options;
+    if (disabled.has(client.database)) return notAccepting(client.database);
+    return tooManyClients(context.config, this.clients, this.sessions, client);
+  }
+
   async #count(work: Promise<void>): Promise<void> {
     this.#others += 1;
     try {
@@ -145,10 +188,48 @@ export class FrontDoor {
   }
 
   #register(session: Session): void {
+    const { context, metrics } = this.#options;
+    metrics.connection('accepted');
+    if (context.config.log.connections) {
+      context.logger.info({ event: 'client.connected', ...describe(session) }, 'client connected');
+    }
     this.sessions.add(session);
   }
 
   #forget(session: Session): void {
+    account(session);
+    const { config, logger } = this.#options.context;
+    if (config.log.disconnections) {
+      const seconds = Math.round((Date.now() - session.startedAt.getTime()) / 100) / 10;
+      logger.info({ event: 'client.disconnected', ...describe(session), seconds }, 'client disconnected');
+    }
     this.sessions.delete(session);
   }
+}
+
+function account({ activity, socket }: Session): void {
+  activity.account(socket.bytesRead, socket.bytesWritten);
+}
+
+function describe({ client, socket, processId, told }: Session): Record<string, unknown> {
+  const { user, database, parameters } = client;
+  return {
+    id: processId,
+    user,
+    database,
+    addr: socket.remoteAddress ?? null,
+    port: socket.remotePort ?? null,
+    application: told.get('application_name') ?? parameters.get('application_name') ?? '',
+    tls: 'encrypted' in socket,
+  };
+}
+
+function notAccepting(database: string): ClientError {
+  return new ClientError({
+    sqlState: '55000',
+    severity: 'FATAL',
+    message: `database "${database}" is not currently accepting connections`,
+    detail: 'An operator has disabled it on this proxy; ENABLE in the console ends that.',
+    safeToRetry: true,
+  });
 }

@@ -52,13 +52,16 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
   const { config, logger } = options;
   const { proxy, cluster } = config;
   const service = needService(config);
-  const classifier = await createClassifier({ seed: Math.floor(Math.random() * 2 ** 32) });
+  const live = new LiveConfig(proxy);
+  const metrics = createProxyMetrics({ live, logger });
+  const classifier = await createClassifier({
+    seed: Math.floor(Math.random() * 2 ** 32),
+    onParsed: (ms) => metrics.parsed(ms),
+  });
   const clock = createLeaseClock();
-  const metrics = createProxyMetrics();
   const store = options.store ?? createEtcdStore({ endpoints: cluster.etcd, logger });
   const { marginMs, ttlMs } = cluster;
   const lease = createLeaseView({ store, cluster: cluster.name, proxyId: proxy.id, clock, marginMs, ttlMs, logger });
-  const live = new LiveConfig(proxy);
   const auth = new LiveAuth(live, logger);
   const serviceTls = driverTls(() => auth.current.serverTls);
   const gate = createWriteGate({ lease, clock, limits: () => live.current.hold });
@@ -105,6 +108,7 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
     cluster: cluster.name,
   };
   const closers = [
+    () => metrics.close(),
     () => store.close(),
     () => lease.close(),
     () => monitor.close(),

@@ -5,6 +5,7 @@ import { checkRelations } from '../../common/config/relations.ts';
 import { type LeaseholdConfig, type ProxyConfig, proxyConfig } from '../../common/config/schema.ts';
 import { ClientError, ConfigError, LeaseholdError } from '../../common/errors.ts';
 import type { Logger } from '../../common/logger.ts';
+import { AT_START, isReadAtStart } from '../admin/settings.ts';
 import type { ReloadReport } from '../admin/types.ts';
 
 export interface Reloader {
@@ -24,9 +25,6 @@ export interface ReloaderOptions {
   readonly logger: Logger;
 }
 
-/** Parts of `proxy` that are read when the process starts: sockets, files, identity. */
-const AT_START = ['id', 'listen', 'advertise', 'http', 'serverTls'] as const satisfies (keyof ProxyConfig)[];
-
 export function createReloader(options: ReloaderOptions): Reloader {
   const { started, live, load, logger } = options;
   return {
@@ -45,7 +43,7 @@ export function createReloader(options: ReloaderOptions): Reloader {
         throw error;
       }
       const asked = changedPaths(started, next);
-      const needsRestart = asked.filter((path) => !path.startsWith('proxy.') || isAtStart(path));
+      const needsRestart = asked.filter(isReadAtStart);
       const proxy = keepStarted(next.proxy, started.proxy);
       const changed = changedPaths(live.current, proxy, 'proxy');
       live.replace(proxy);
@@ -70,10 +68,6 @@ export function createReloader(options: ReloaderOptions): Reloader {
   };
 }
 
-function isAtStart(path: string): boolean {
-  return AT_START.some((name) => path === `proxy.${name}` || path.startsWith(`proxy.${name}.`));
-}
-
 function keepStarted(next: ProxyConfig, started: ProxyConfig): ProxyConfig {
   const proxy: Record<string, unknown> = { ...next };
   for (const name of AT_START) {
@@ -96,7 +90,7 @@ function withValue(config: LeaseholdConfig, full: string, text: string): ProxyCo
   const leaf = names.at(-1) ?? '';
   const old = Object.hasOwn(at, leaf) ? at[leaf] : undefined;
   if (old === undefined || (typeof old === 'object' && !Array.isArray(old))) throw unknown(full);
-  if (isAtStart(full)) {
+  if (isReadAtStart(full)) {
     throw new ClientError({ sqlState: '55P02', message: `the setting ${full} cannot be changed without a restart` });
   }
   at[leaf] = parse(old, text);

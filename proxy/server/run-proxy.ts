@@ -14,6 +14,7 @@ import { loadAuth } from './live-auth.ts';
 import { makeParts, type ProxyParts } from './parts.ts';
 import { createReloader, type Reloader } from './reload.ts';
 import { Stopping } from './drain.ts';
+import { createControl, DisabledDatabases } from './operations.ts';
 import { createProviders } from './providers.ts';
 import { sweepTimeouts } from './timeout-sweep.ts';
 
@@ -56,16 +57,29 @@ export async function runProxy(options: ProxyOptions): Promise<RunningProxy> {
     logger,
   });
   const stopping = new Stopping(options.signal);
-  const control: ProxyControl = { ...reloader, stop: (how) => stopping.begin(how) };
   const stop = new AbortController();
-  const door = new FrontDoor({ context, verifiers, auth, metrics, signal: stop.signal });
+  const disabled = new DisabledDatabases();
+  const door = new FrontDoor({
+    context,
+    verifiers,
+    auth,
+    metrics,
+    control: () => control,
+    disabled,
+    signal: stop.signal,
+  });
+  const { pools } = context;
+  const control = createControl({ reloader, stopping, pools, sessions: door.sessions, disabled, logger });
   parts.closers.push(sweepTimeouts(context, door.sessions));
   const providers = createProviders({
     context,
-    pools: context.pools,
+    pools,
     sessions: door.sessions,
-    cluster: config.cluster.name,
+    metrics,
+    started: config,
+    disabled,
     clients: () => door.clients,
+    arriving: () => door.arriving,
     draining: () => door.draining,
   });
   try {
@@ -149,6 +163,25 @@ function register(
   return registration;
 }
 
+/** A port of this process alone: cancel requests for its sessions come to the successor, which passes them on. */
+async function listenForCancels(running: {
+  readonly door: FrontDoor;
+  readonly parts: ProxyParts;
+  readonly logger: Logger;
+}): Promise<{ readonly host: string; readonly port: number } | undefined> {
+  const { door, parts, logger } = running;
+  const { listen: at, advertise } = parts.context.config;
+  try {
+    const { unixSocketDir: _, ...alone } = { ...at, port: 0, reusePort: false };
+    const doors = await openDoors(alone, (socket) => door.onCancelConnection(socket));
+    parts.closers.push(() => doors.stopListening());
+    return { host: advertise?.host ?? doors.host, port: doors.port };
+  } catch (error) {
+    logger.warn({ event: 'proxy.no-cancel-port', error: String(error) }, 'its sessions cannot be cancelled any more');
+    return undefined;
+  }
+}
+
 /** How long the last connections may take to close. */
 const LINGER_MS = 2_500;
 /** Where a successor shares the port: sessions that did nothing for so long are ended, others may leave by themselves first. */
@@ -168,8 +201,12 @@ async function untilClosed(running: {
   const { reusePort } = parts.context.config.listen;
   await stopping.begun;
   logger.info({ event: 'proxy.draining', clients: door.clients, mode: stopping.mode }, 'the proxy is stopping');
-  registration.drain();
-  if (reusePort) http.stopListening(); // the port is the successor's
+  if (reusePort) {
+    http.stopListening(); // the ports are the successor's
+    registration.drain(await listenForCancels(running));
+  } else {
+    registration.drain();
+  }
   const accepted = doors.stopListening();
   await door.drain(() => stopping.mode, reusePort ? LEAVE_MS : 0);
   stop.abort(new Error('the proxy is shutting down'));

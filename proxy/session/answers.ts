@@ -36,6 +36,7 @@ export function onAnswer(session: Session, type: number, buffer: Buffer, start: 
         tellInDoubt(session, 'It was cancelled, perhaps while it waited for synchronous followers');
         break;
       }
+      if (type === COMMAND_COMPLETE) session.activity.completed(buffer, start, end);
       if (session.holding && !isPreliminary(type)) session.holding = false;
       session.out.relay(buffer, start, end);
       break;
@@ -103,6 +104,7 @@ function onServerError(session: Session, entry: Entry, buffer: Buffer, start: nu
   }
   session.holding = false;
   session.errored = true;
+  session.context.metrics.serverError(fields.sqlState);
   for (const each of skipped.toReversed()) each.undo?.();
   readOnToSync(session);
   if (entry.kind === 'fail') session.out.send(entry.bytes);

@@ -13,6 +13,7 @@ export function cancelSession(session: Session, done: () => void): void {
   if (waiting !== null) waiting.abort(cancelled());
   else if (!session.exchange.done && unit !== null && backend !== null && !unit.plan.committing) {
     unit.cancelSent = true;
+    session.context.metrics.cancelled();
     backend.sendCancel(done);
     return;
   }

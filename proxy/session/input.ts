@@ -143,6 +143,7 @@ function onFlush(session: Session): void {
 export function begin(session: Session, unit: Unit): void {
   session.requestAt = new Date();
   session.awaitsCopy = false;
+  session.activity.begin();
   startUnit(session, unit);
 }
 

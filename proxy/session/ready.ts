@@ -92,6 +92,7 @@ function notePins(session: Session, backend: Backend): void {
 }
 
 function endUnit(session: Session, status: 'I' | 'T' | 'E'): void {
+  session.activity.end(session.unit, session.errored, status !== 'I');
   const closed = session.phase === 'closed';
   if (!closed) session.phase = 'idle';
   session.flush();

@@ -38,6 +38,7 @@ export function report(
   }
   for (const entry of unheard.toReversed()) entry.undo?.();
   session.context.metrics.clientError(error.sqlState);
+  session.activity.fail(unit, error.sqlState, readyStatus(session.transaction) !== 'I');
   session.exchange.reset();
   session.unit = null;
   session.out.send(errorResponse(withSeverity(error, 'ERROR')));

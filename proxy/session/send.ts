@@ -62,10 +62,10 @@ function begin(session: Session, unit: Unit, backend: Backend): void {
   session.holding = unit.plan.retryable && unit.complete && !unit.streamed;
   unit.attempts += 1;
   unit.cancelSent = backend.cancelsUnderway > 0; // one for an earlier statement of the transaction
-  const { node, role } = backend.place;
+  const { role } = backend.place;
   if (role === 'leader' && unit.plan.mayWrite) session.wrote = true;
   soil(session, unit, backend);
-  session.context.metrics.statements.count(node, role, unit.plan.label);
+  session.activity.sent(backend.place, unit);
 }
 
 /** No session keeps a follower: what READ ONLY transactions leave there (PREPARE, locks, held cursors) ends with them. */

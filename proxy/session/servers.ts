@@ -91,14 +91,18 @@ export async function findLeader(
     if (refusal !== null) throw refusal;
     const sinceMs = clock.nowMs();
     of.waitingFor = 'leader';
+    let outcome: 'served' | 'refused' | 'gone' = 'refused';
     try {
       const pass = await gate.enter(abort);
-      metrics.holdEnded(clock.nowMs() - sinceMs, 'served');
+      outcome = 'served';
       return pass;
     } catch (error) {
-      metrics.holdEnded(clock.nowMs() - sinceMs, abort.aborted ? 'gone' : 'refused');
+      if (abort.aborted) outcome = 'gone';
       throw error;
     } finally {
+      const heldMs = clock.nowMs() - sinceMs;
+      of.activity.holdMs += heldMs;
+      metrics.holdEnded(heldMs, outcome);
       of.waitingFor = 'connection';
     }
   }

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { ScopedConfig } from '../../common/config/scoped.ts';
 import type { ClientError } from '../../common/errors.ts';
+import { Activity } from '../metrics/activity.ts';
 import type { AcceptedClient } from '../auth/types.ts';
 import type { LeaderPass } from '../cluster/types.ts';
 import type { Backend } from '../pool/backend.ts';
@@ -50,6 +51,7 @@ export class SessionState {
   readonly out: ClientOutput;
   readonly told = new ToldParameters();
   readonly outcome = new Outcome();
+  readonly activity: Activity;
   readonly pins = new Set<PinReason>();
   readonly watch = new Watch();
   readonly floor: { -readonly [K in keyof ConsistencyFloor]: ConsistencyFloor[K] } = {
@@ -120,6 +122,9 @@ export class SessionState {
     this.floor.committedAtMs = context.databaseFloors.get(client.database) ?? -Infinity;
     this.home = new Home(this.scoped.poolMode === 'session');
     this.out = new ClientOutput(client.socket);
+    const { user, database } = client;
+    const application = (): string => this.told.get('application_name') ?? '';
+    this.activity = new Activity(context.metrics.log, { user, database, application });
     this.scope = unitScope(context, client.database, (text) => this.classify(text));
   }
 

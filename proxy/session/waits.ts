@@ -20,7 +20,9 @@ export function waitForFollower(
     };
     const settle = (choice: FollowerChoice): void => {
       end();
-      metrics.causalWaitEnded(clock.nowMs() - startedMs, choice.kind === 'follower' ? 'follower' : 'leader');
+      const waitedMs = clock.nowMs() - startedMs;
+      session.activity.causalMs += waitedMs;
+      metrics.causalWaitEnded(waitedMs, choice.kind === 'follower' ? 'follower' : 'leader');
       resolve(choice);
     };
     const onAbort = (): void => {

@@ -31,7 +31,7 @@ interface PgQuery {
 const MODULE = 'libpg-query';
 
 /** PostgreSQL 18's own parser in WebAssembly. https://github.com/pganalyze/libpg_query */
-export async function loadParser(): Promise<SqlParser> {
+export async function loadParser(onParsed: (ms: number) => void = () => undefined): Promise<SqlParser> {
   const require = createRequire(import.meta.url);
   let query: PgQuery | null = await load(require);
   let spentMs = 0;
@@ -64,7 +64,9 @@ export async function loadParser(): Promise<SqlParser> {
         reload();
         return { kind: 'fault' };
       } finally {
-        spentMs += performance.now() - startedAt;
+        const ms = performance.now() - startedAt;
+        spentMs += ms;
+        onParsed(ms);
       }
     },
   };

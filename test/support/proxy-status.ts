@@ -1,6 +1,10 @@
+import { type Logger, pino } from 'pino';
+import { LiveConfig } from '../../common/config/live.ts';
+import { leaseholdConfig } from '../../common/config/schema.ts';
+import { createProxyMetrics, type MetricsRegistry } from '../../proxy/admin/metrics.ts';
 import { type Lsn, parseLsn, type Term } from '../../common/lsn.ts';
 import type { MemberRecord } from '../../election/store/records.ts';
-import type { AdminProviders, ProxyStatus } from '../../proxy/admin/types.ts';
+import type { AdminProviders, PoolRow, ProxyStatus } from '../../proxy/admin/types.ts';
 import type { NodeFreshness } from '../../replication-monitor/types.ts';
 
 /** A cluster of three as a proxy sees it: node1 leads term 7, node2 follows 300 ms behind, node3's agent is gone. */
@@ -60,41 +64,30 @@ export function exampleStatus(changes: Partial<ProxyStatus> = {}): ProxyStatus {
     inFlight: 1,
     clients: 5,
     maxClients: 100,
+    arriving: 1,
+    waiting: 1,
+    prepared: 2,
+    paused: false,
     classifier: { hits: 90, misses: 10, entries: 8, parseMs: 1.5 },
     draining: false,
     ...changes,
   };
 }
 
-export function exampleProviders(status: () => ProxyStatus = () => exampleStatus()): AdminProviders {
+const AT = new Date('2026-01-01T00:00:00Z');
+const ADDRESSES = { local_addr: '127.0.0.1', local_port: 6432, connect_time: AT, request_time: null, closing: false };
+
+export function exampleProviders(
+  status: () => ProxyStatus = () => exampleStatus(),
+  metrics: MetricsRegistry = exampleMetrics(),
+): AdminProviders {
+  const { proxy, cluster } = leaseholdConfig.parse({});
   return {
     status,
-    pools: () => [
-      {
-        database: 'app',
-        user: 'app',
-        node: 'node2',
-        role: 'follower',
-        cl_active: 2,
-        cl_waiting: 1,
-        sv_active: 2,
-        sv_idle: 3,
-        sv_login: 0,
-        sv_pinned: 0,
-        maxwait_ms: 12.34,
-        pool_size: 20,
-        min_pool_size: 1,
-        reserve_pool: 5,
-        sv_closing: 0,
-        paused: false,
-      },
-    ],
-    balance: () => [
-      { node: 'node2', weight: 2, own_zone: true, sv_active: 2, cl_waiting: 1, latency_ms: null, set_aside_ms: 0 },
-    ],
-    shadow: () => [],
+    pools: () => [examplePool('node2', 'follower'), examplePool('node1', 'leader')],
     clients: () => [
       {
+        ...ADDRESSES,
         id: 4,
         user: 'app',
         database: 'app',
@@ -102,16 +95,97 @@ export function exampleProviders(status: () => ProxyStatus = () => exampleStatus
         addr: '127.0.0.1',
         port: 50_000,
         application_name: 'тест',
-        connect_time: '2026-01-01T00:00:00.000Z',
-        request_time: null,
-        wait_ms: 500,
+        wait_ms: 1500.25,
         node: null,
+        server: null,
         pins: ['listen', 'advisory-lock'],
         prepared_statements: 2,
-        tls: true,
+        tls: 'TLSv1.3',
       },
     ],
+    servers: () => [
+      {
+        ...ADDRESSES,
+        key: 'node2:77',
+        user: 'app',
+        database: 'app',
+        state: 'idle',
+        addr: '127.0.0.1',
+        port: 5002,
+        application_name: '',
+        client: null,
+        remote_pid: 77,
+        prepared_statements: 1,
+        tls: '',
+        node: 'node2',
+        role: 'follower',
+        age_ms: 60_000,
+        idle_ms: 5,
+      },
+    ],
+    shadow: () => [],
+    balance: () => [
+      { node: 'node2', weight: 2, own_zone: true, sv_active: 2, cl_waiting: 1, latency_ms: null, set_aside_ms: 0 },
+    ],
+    databases: () => [
+      {
+        name: 'app',
+        pool_size: 20,
+        min_pool_size: 0,
+        reserve_pool: 0,
+        pool_mode: 'transaction',
+        max_connections: 0,
+        current_connections: 5,
+        max_client_connections: 0,
+        current_client_connections: 1,
+        paused: false,
+        disabled: true,
+        consistency: 'session',
+      },
+    ],
+    users: () => [
+      {
+        name: 'app',
+        pool_mode: null,
+        max_user_connections: 0,
+        current_connections: 5,
+        current_client_connections: 1,
+      },
+    ],
+    served: (node) => metrics.served(node),
+    activity: () => ({ recorder: metrics.recorder, averages: metrics.averages, nowMs: metrics.log.nowMs() }),
+    config: () => ({ current: { cluster, proxy: { ...proxy, maxClients: 7 } }, defaults: { cluster, proxy } }),
+    memory: () => ({ rss: 100, heapTotal: 50, heapUsed: 30, external: 4, arrayBuffers: 2 }),
   };
+}
+
+function examplePool(node: string, role: 'leader' | 'follower'): PoolRow {
+  return {
+    database: 'app',
+    user: 'app',
+    node,
+    role,
+    cl_active: 2,
+    cl_waiting: 1,
+    sv_active: 2,
+    sv_being_canceled: 0,
+    sv_idle: 3,
+    sv_login: 0,
+    sv_pinned: 0,
+    maxwait_ms: 12.34,
+    pool_size: 20,
+    min_pool_size: 1,
+    reserve_pool: 5,
+    sv_closing: 0,
+    pool_mode: 'transaction',
+    paused: false,
+  };
+}
+
+/** Of a proxy with the default configuration, or this one. */
+export function exampleMetrics(proxy: object = {}, logger: Logger = pino({ level: 'silent' })): MetricsRegistry {
+  const live = new LiveConfig(leaseholdConfig.parse({ proxy }).proxy);
+  return createProxyMetrics({ live, logger });
 }
 
 export function member(node: string, port: number, changes: Partial<MemberRecord> = {}): MemberRecord {
