@@ -1,6 +1,6 @@
-import type { Session } from '../session/session.ts';
+import { Session } from '../session/session.ts';
 import type { SessionContext } from '../session/context.ts';
-import { checkTimeouts } from '../session/timeouts.ts';
+import { checkAbandoned, checkTimeouts } from '../session/timeouts.ts';
 
 /** Time-outs end late by this much at most. */
 const SWEEP_MS = 100;
@@ -10,6 +10,11 @@ export function sweepTimeouts(context: SessionContext, sessions: ReadonlySet<Ses
   const timer = setInterval(() => {
     const nowMs = context.clock.nowMs();
     for (const session of sessions) checkTimeouts(session, nowMs);
+    for (const pool of context.pools.all()) {
+      for (const { user } of pool.stock.all) {
+        if (user instanceof Session && user.phase === 'closed') checkAbandoned(user, nowMs);
+      }
+    }
   }, SWEEP_MS);
   timer.unref();
   return () => clearInterval(timer);

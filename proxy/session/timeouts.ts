@@ -36,6 +36,20 @@ export function checkTimeouts(session: Session, nowMs: number): void {
   }
 }
 
+/** A statement that is carried out though its client has gone (`abandon`): nobody is told, but it lasts no longer than for others. */
+export function checkAbandoned(session: Session, nowMs: number): void {
+  const { unit, watch, backend } = session;
+  if (unit === null || backend === null || mayCommit(session)) return;
+  watch.look('running', true, nowMs);
+  const { queryTimeoutMs } = session.scoped.timeouts;
+  const overMs = watch.stateMs(nowMs) - queryTimeoutMs;
+  if (queryTimeoutMs === 0 || overMs < 0) return;
+  if (unit.timeout === null) {
+    unit.timeout = queryTooLong(queryTimeoutMs);
+    backend.sendCancel();
+  } else if (overMs >= CANCEL_GRACE_MS) backend.lose('it did not obey a cancel');
+}
+
 function isOver(ms: number, limitMs: number): boolean {
   return limitMs > 0 && ms >= limitMs;
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, type DatabaseError } from 'pg';
@@ -166,6 +167,17 @@ describe('pools and time-outs', () => {
     const socket = dial(cluster.port, '127.0.0.1');
     socket.resume();
     await new Promise((resolve) => socket.once('close', resolve));
+  });
+
+  test('a write that goes on after its client has gone lasts no longer than it might have with it', async () => {
+    const client = await connect('query');
+    const lost = assert.rejects(client.query("INSERT INTO t SELECT 'gone' FROM pg_sleep(60)"));
+    const running = () => count("pg_stat_activity WHERE usename = 'query' AND query ~ 'pg_sleep' AND state = 'active'");
+    await until(async () => (await running()) === '1');
+    (client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
+    await lost;
+    await until(async () => (await running()) === '0');
+    assert.equal(await count("t WHERE who = 'gone'"), '0');
   });
 
   test('a user at its limit of connections is refused after its wait, with the setting and who holds them', async () => {
