@@ -125,6 +125,24 @@ test('connections are kept open in advance for users who have logged in, on a ne
   assert.equal(fake.servers.in('open').filter(({ target }) => target.port === 2).length, 2);
 });
 
+test('connections are kept open in advance to followers that serve, and not tried for to others', async () => {
+  const fake = new FakePools({ users: { app: { minSize: 1 } } });
+  fake.pools.noteLogin('app', 'app', OLD);
+  fake.pools.noteLogin('other', 'app', OLD);
+  fake.pools.setPlaces(['node1', 'node2', 'node3'].map(follower));
+  fake.pools.noteNodes([
+    { node: 'node1', usable: true, unreachableSinceMs: null },
+    { node: 'node2', usable: false, unreachableSinceMs: null },
+    { node: 'node3', usable: true, unreachableSinceMs: fake.nowMs },
+  ]);
+  fake.pools.sweep();
+  await settle();
+  assert.deepEqual(
+    [...fake.pools.all()].filter(({ size }) => size > 0).map(({ seat }) => `${seat.user} ${seat.node}`),
+    ['app node1'],
+  );
+});
+
 test('PAUSE closes connections as they come free, holds clients back, and RESUME lets them go on', async () => {
   const fake = new FakePools({});
   const pool = fake.of();

@@ -270,6 +270,8 @@ export class PoolSet implements PoolHost {
       const { minSize } = this.#settings.limitsOf(database, user);
       if (minSize === 0) continue;
       for (const place of this.#places) {
+        const there = place.role === 'leader' || this.loadOf(place.node).serving;
+        if (!there || this.#unreachable.has(place.node)) continue;
         const pool = this.poolOf(place, user, database, credentials);
         pool.fill();
         if (pool.stock.all.size < minSize) missing = true;
