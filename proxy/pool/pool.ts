@@ -199,7 +199,6 @@ export class Pool implements BackendOwner, Tenant {
       const unused = nowMs - backend.idleSinceMs > this.limits.idleTimeoutMs && this.spare;
       if (unused || this.#isOver(backend, nowMs)) backend.destroy();
     }
-    this.fill();
   }
 
   /** Opens connections in advance, up to `minSize`, where there is room without taking anything from others. */
