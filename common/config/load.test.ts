@@ -122,3 +122,11 @@ test('the result is frozen', () => {
   const { config } = loadConfig({ env: {} });
   assert.throws(() => Object.assign(config.proxy.listen, { port: 1 }));
 });
+
+test('a pool that may never be as large as it is said to be is a fault', () => {
+  const needs: ConfigInputs['needs'] = ['proxy'];
+  const faults = faultsOf({ needs, sets: ['proxy.pool.size=100'] }).join();
+  assert.match(faults, /proxy\.pool\.size .*maxConnectionsPerNode \(90\)/);
+  const file = write('p.yaml', 'proxy: { users: { ann: { poolSize: 95 } } }');
+  assert.match(faultsOf({ needs, file }).join(), /proxy\.users\.ann\.poolSize/);
+});

@@ -65,6 +65,7 @@ function proxyRelations(proxy: ProxyConfig): RelationFault[] {
   if (proxy.listen.port !== 0 && proxy.listen.port === proxy.http.port && hosts.includes(proxy.http.host)) {
     faults.push({ path: 'proxy.http.port', message: 'is the same as proxy.listen.port' });
   }
+  faults.push(...poolRelations(proxy));
   if (hosts.some(isAnyAddress) && proxy.advertise === undefined) {
     faults.push({
       path: 'proxy.advertise',
@@ -92,6 +93,20 @@ function proxyRelations(proxy: ProxyConfig): RelationFault[] {
     faults.push({ path: 'proxy.routing.causalWaitMs', message: 'must not exceed proxy.hold.deadlineMs' });
   }
   return faults;
+}
+
+/** A pool that may never be as large as it is said to be is a mistake, better told now than as 53300 one day. */
+function poolRelations({ pool, databases, users }: ProxyConfig): RelationFault[] {
+  const most = Math.min(pool.maxConnectionsPerNode, pool.maxConnections);
+  const limit = `(${pool.maxConnectionsPerNode}) or proxy.pool.maxConnections (${pool.maxConnections})`;
+  const sizes: [path: string, size: number][] = [['proxy.pool.size', pool.size]];
+  for (const [kind, scopes] of Object.entries({ databases, users })) {
+    for (const [name, { poolSize }] of Object.entries(scopes))
+      sizes.push([`proxy.${kind}.${name}.poolSize`, poolSize ?? 0]);
+  }
+  return sizes
+    .filter(([, size]) => size > most)
+    .map(([path]) => ({ path, message: `must not exceed proxy.pool.maxConnectionsPerNode ${limit}` }));
 }
 
 function isAnyAddress(host: string): boolean {
