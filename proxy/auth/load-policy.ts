@@ -9,16 +9,13 @@ import { type HbaFault, type HbaFiles, type HbaText, readHbaText } from './hba-t
 import { isMapped, parseIdentLine } from './ident-map.ts';
 import { type AuthPolicy, DEFAULT_POLICY } from './policy.ts';
 
-export interface LoadedPolicy {
-  readonly policy: AuthPolicy;
-  /** Every file that was read, or looked for. */
-  readonly files: readonly string[];
-}
-
-/** Reads the rules and the user maps. Throws ConfigError with every fault of every file, each with its line. */
-export function loadPolicy(proxy: ProxyConfig): LoadedPolicy {
+/**
+ * Reads the rules and the user maps. Throws ConfigError with every fault of every file, each with its line. Notes in `seen` every
+ * file that was read or looked for, also when it throws.
+ */
+export function loadPolicy(proxy: ProxyConfig, seen: Set<string>): AuthPolicy {
   const { hbaFile, hba, identFile, ident, passwords } = proxy.auth;
-  const files = new RealFiles();
+  const files = new RealFiles(seen);
   const rulesText = textOf('proxy.auth.hba', hbaFile, hba, files);
   const identText = textOf('proxy.auth.ident', identFile, ident, files);
   const rules = parseAll(rulesText?.lines ?? [], parseHbaLine);
@@ -35,15 +32,12 @@ export function loadPolicy(proxy: ProxyConfig): LoadedPolicy {
   }
   if (faults.length > 0) throw new ConfigError(faults.map(configFault));
   return {
-    files: [...files.seen],
-    policy: {
-      ruleFor:
-        rulesText === null
-          ? (facts, questions) => DEFAULT_POLICY.ruleFor(facts, questions)
-          : (facts, questions) => findRule(rules.rules, facts, questions, ownAddresses),
-      allows: (map, systemUser, user, questions) => isMapped(maps.rules, map, systemUser, user, questions),
-      passwordOf: (user) => (Object.hasOwn(passwords, user) ? (passwords[user] ?? null) : null),
-    },
+    ruleFor:
+      rulesText === null
+        ? (facts, questions) => DEFAULT_POLICY.ruleFor(facts, questions)
+        : (facts, questions) => findRule(rules.rules, facts, questions, ownAddresses),
+    allows: (map, systemUser, user, questions) => isMapped(maps.rules, map, systemUser, user, questions),
+    passwordOf: (user) => (Object.hasOwn(passwords, user) ? (passwords[user] ?? null) : null),
   };
 }
 
@@ -77,7 +71,11 @@ function configFault({ file, line, message }: HbaFault): ConfigFault {
 }
 
 class RealFiles implements HbaFiles {
-  readonly seen = new Set<string>();
+  readonly seen: Set<string>;
+
+  constructor(seen: Set<string>) {
+    this.seen = seen;
+  }
 
   read(path: string): string {
     this.seen.add(path);

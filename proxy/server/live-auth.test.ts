@@ -65,6 +65,12 @@ test('rules that change on disk are in force soon, in included files too, and a 
   assert.equal(said('auth.reload-refused').length, 1, 'told once');
   writeFileSync(path('more'), 'host all all all trust\n');
   await until(async () => (await method()) === 'trust');
+  // A file that is new and wrong is watched as well.
+  writeFileSync(path('newer'), 'host all all all rejct\n');
+  writeFileSync(path('hba'), 'include newer\n');
+  await until(() => said('auth.reload-refused').length === 2);
+  writeFileSync(path('newer'), 'host all all all reject\n');
+  await until(async () => (await method()) === 'reject');
   auth.close();
 });
 

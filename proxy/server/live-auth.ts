@@ -41,10 +41,10 @@ export class LiveAuth {
   constructor(live: LiveConfig, logger: Logger, lookMs = LOOK_MS) {
     this.#live = live;
     this.#logger = logger;
-    const { state, files } = loadAuth(live.current);
-    this.#current = state;
-    this.#files = files;
-    this.#read = this.#seen = looksNow(files);
+    const files = new Set<string>();
+    this.#current = loadAuth(live.current, files);
+    this.#files = [...files];
+    this.#read = this.#seen = looksNow(this.#files);
     this.#unsubscribe = live.subscribe(() => this.reload());
     this.#timer = setInterval(() => void this.#look(), lookMs);
     this.#timer.unref();
@@ -61,19 +61,22 @@ export class LiveAuth {
 
   /** Reads everything again. False: there are faults, which were logged, and what was in force stays. */
   reload(): boolean {
+    const files = new Set<string>();
+    let state: AuthState | null = null;
     try {
-      const { state, files } = loadAuth(this.#live.current);
-      this.#current = state;
-      this.#files = files;
-      this.#read = this.#seen = looksNow(files);
+      state = loadAuth(this.#live.current, files);
     } catch (error) {
       const faults = error instanceof ConfigError ? error.faults : [];
       this.#logger.error(
         { event: 'auth.reload-refused', faults, error: String(error) },
         'certificates or rules have faults: those in force stay',
       );
-      return false;
     }
+    // What has faults is watched as well: mended, it is read again; left as it is, it is not.
+    this.#files = [...files];
+    this.#read = this.#seen = looksNow(this.#files);
+    if (state === null) return false;
+    this.#current = state;
     this.#logger.info({ event: 'auth.reloaded', files: this.#files }, 'certificates and rules were read again');
     for (const listener of this.#listeners) listener();
     return true;
@@ -94,21 +97,18 @@ export class LiveAuth {
     const settled = looks === this.#seen;
     this.#seen = looks;
     if (!settled || looks === this.#read) return;
-    // Faults are told once: files that stay as they are are not tried again.
-    if (!this.reload()) this.#read = looks;
+    this.reload();
   }
 }
 
-/** Throws LeaseholdError `CONFIG` with every fault that was found. */
-export function loadAuth(proxy: ProxyConfig): { readonly state: AuthState; readonly files: readonly string[] } {
-  const { policy, files } = loadPolicy(proxy);
+/** Throws ConfigError with the faults that were found. Notes in `files` all that it depends on. */
+export function loadAuth(proxy: ProxyConfig, files = new Set<string>()): AuthState {
   const { tls, serverTls } = proxy;
   const named = [tls?.certFile, tls?.keyFile, tls?.clientCaFile, tls?.crlFile];
   const ofServers = [serverTls.caFile, serverTls.crlFile, serverTls.certFile, serverTls.keyFile];
-  return {
-    state: { tls: clientTls(proxy), serverTls: backendTls(proxy), policy },
-    files: [...files, ...[...named, ...ofServers].filter((each) => each !== undefined)],
-  };
+  for (const file of [...named, ...ofServers]) if (file !== undefined) files.add(file);
+  const policy = loadPolicy(proxy, files);
+  return { tls: clientTls(proxy), serverTls: backendTls(proxy), policy };
 }
 
 /** Another file, another time or another size is another content. Links are followed. */

@@ -53,7 +53,7 @@ export async function runProxy(options: ProxyOptions): Promise<RunningProxy> {
     started: config,
     live: context.live,
     load: options.load ?? null,
-    check: loadAuth,
+    check: (next) => void loadAuth(next),
     logger,
   });
   const stopping = new Stopping(options.signal);
