@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { basename, dirname, join } from 'node:path';
 import { exec, type ExecResult } from '../../ops/setup/exec.ts';
 import { hasDebianTools, writeAptConfig } from '../../ops/setup/debian.ts';
+import { installPackages } from './debian-packages.ts';
 import { postgresProgram } from './targets.ts';
 
 /** PostgreSQL's own tests: the unpacked source of the server's version, and the library that its tests load. */
@@ -32,11 +33,12 @@ export async function prepareSource(work: string): Promise<string | null> {
   const source = sourceOf(work);
   const programs = ['regress/pg_regress', 'isolation/isolationtester', 'isolation/pg_isolation_regress'];
   const lacking = programs.filter((program) => !existsSync(join(source.testPrograms, program)));
-  if (lacking.length > 0) return `${lacking.join(', ')} not below ${source.testPrograms} (Debian: postgresql-15)`;
+  if (lacking.length > 0) return `${lacking.join(', ')} not below ${source.testPrograms} (in Debian's server package)`;
   if (existsSync(join(source.libraries, 'regress.so'))) return null;
   if (!hasDebianTools()) return 'the source is fetched with apt-get, which this system lacks';
-  const compiler = (await exec('cc', ['--version'])).code === 0;
-  if (!compiler) return 'a C compiler is needed for regress.so (Debian: apt-get install gcc libc6-dev)';
+  const hasCompiler = (await exec('cc', ['--version'])).code === 0;
+  const why = hasCompiler ? null : await installPackages(['gcc', 'libc6-dev']);
+  if (why !== null) return why;
   const folder = dirname(source.tree);
   const apt = join(folder, 'apt');
   try {
