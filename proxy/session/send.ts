@@ -93,8 +93,8 @@ function applyInOneWrite(session: Session, unit: Unit, backend: Backend, image: 
     (error: unknown) => {
       const onFollower = backend.place.role === 'follower';
       // What is kept there is worth more than a setting that it does not take.
-      const stays = session.pins.size > 0 && error instanceof ClientError && session.phase !== 'closed';
-      if (stays) leavePass(session);
+      const stays = !onFollower && session.pins.size > 0 && error instanceof ClientError;
+      if (stays && session.phase !== 'closed') leavePass(session);
       else dropBackend(session);
       if (session.phase === 'closed') return;
       if (onFollower && isRefused(session, error)) {
