@@ -30,6 +30,17 @@ const clusterStatus = z.looseObject({
   writable: z.boolean().default(true),
   route: z.looseObject({ term: count, hold: z.boolean(), seq: z.number() }).nullable(),
   nodes: z.array(nodeStatus),
+  /** The proxy that was asked. */
+  self: z
+    .looseObject({
+      id: z.string(),
+      clients: z.number(),
+      maxClients: z.number(),
+      waiting: z.number(),
+      paused: z.boolean(),
+      draining: z.boolean(),
+    })
+    .optional(),
   proxies: z.array(
     z.looseObject({
       id: z.string(),

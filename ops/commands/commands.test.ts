@@ -85,6 +85,12 @@ test('a reload tells what is in force now and what waits for a restart', () => {
   );
 });
 
+test('what the proxy that was asked does itself is said last', async () => {
+  const self = { id: 'proxy1', clients: 3, maxClients: 100, waiting: 2, paused: true, draining: false };
+  const text = statusText(await fetchStatus({ ...body, self }));
+  assert.match(text, /proxy1 answered: 3 of 100 clients, 2 wait for a connection, an operator has PAUSED a database$/);
+});
+
 test('held writes are said first', async () => {
   const text = statusText(await fetchStatus({ ...body, writable: false }));
   assert.match(text.split('\n')[0] ?? '', /HELD/);

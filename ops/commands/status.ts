@@ -25,6 +25,7 @@ export function statusText(status: ClusterStatus): string {
   const notes = status.nodes.filter((node) => node.note !== null).map((node) => `  ${node.node}: ${node.note}`);
   if (notes.length > 0) lines.push('', ...notes);
   lines.push('', proxyTable(status));
+  if (status.self !== undefined) lines.push('', selfLine(status.self));
   return lines.join('\n');
 }
 
@@ -59,6 +60,16 @@ function nodeTable(status: ClusterStatus): string {
       node.agentPid,
     ]),
   );
+}
+
+function selfLine(self: NonNullable<ClusterStatus['self']>): string {
+  const states = [
+    `${self.clients} of ${self.maxClients} clients`,
+    `${self.waiting} wait for a connection`,
+    ...(self.paused ? ['an operator has PAUSED a database'] : []),
+    ...(self.draining ? ['it is DRAINING'] : []),
+  ];
+  return `${self.id} answered: ${states.join(', ')}`;
 }
 
 function proxyTable(status: ClusterStatus): string {

@@ -71,6 +71,7 @@ test('metrics count statements by node, role and class, and read the gauges when
   metrics.clientError('57P03');
   metrics.serverError('23505');
   metrics.cancelled();
+  metrics.serverConnection('opened');
   metrics.causalWaitEnded(3, 'follower');
   const text = await metrics.render(exampleProviders());
   for (const line of [
@@ -86,6 +87,7 @@ test('metrics count statements by node, role and class, and read the gauges when
     'leasehold_client_errors_total{sqlstate="57P03"} 1',
     'leasehold_server_errors_total{sqlstate="23505"} 1',
     'leasehold_cancels_total 1',
+    'leasehold_server_connections_total{outcome="opened"} 1',
     'leasehold_held_writes 2',
     'leasehold_term 7',
     'leasehold_route_hold 0',

@@ -20,6 +20,8 @@ export interface MetricsRegistry extends ProxyMetrics {
   parsed(ms: number): void;
   /** A client was let in, or sent away at the door. */
   connection(outcome: 'accepted' | 'refused'): void;
+  /** A connection to a server for a pool was made, or was not to be had. */
+  serverConnection(outcome: 'opened' | 'failed'): void;
   /** Statements that a node served so far, by role; for SHOW NODES. */
   served(node: string): Readonly<Record<NodeRole, number>>;
   close(): void;
@@ -52,6 +54,7 @@ export function createProxyMetrics(options: { readonly live: LiveConfig; readonl
     served: (node) => servedBy(recorder, node),
     parsed: (ms) => parse.observe(ms),
     connection: (outcome) => events.connections.inc({ outcome }),
+    serverConnection: (outcome) => events.serverConnections.inc({ outcome }),
     cancelled: () => events.cancels.inc(),
     holdEnded: (durationMs, outcome) => events.hold.observe({ outcome }, durationMs / 1000),
     retried: (reason) => events.retries.inc({ reason }),
@@ -149,6 +152,12 @@ function createEvents(registry: Registry) {
     connections: new Counter({
       name: 'leasehold_client_connections_total',
       help: 'Client connections that were let in or refused',
+      labelNames: ['outcome'],
+      registers,
+    }),
+    serverConnections: new Counter({
+      name: 'leasehold_server_connections_total',
+      help: 'Connections to servers for pools that were made or failed',
       labelNames: ['outcome'],
       registers,
     }),

@@ -1,4 +1,5 @@
 import type { Totals } from '../metrics/database-totals.ts';
+import { shownStatement } from '../metrics/shown-statement.ts';
 import { ints, texts } from './columns.ts';
 import type { ShowCommand } from './tables.ts';
 import type { AdminProviders } from './types.ts';
@@ -163,7 +164,7 @@ export const STATEMENTS: ShowCommand = {
         max_time: entry.maxMs * 1000,
         as_leader: entry.onLeader,
         as_follower: entry.onFollower,
-        statement: entry.text,
+        statement: shownStatement(entry.text),
       })),
 };
 

@@ -2,6 +2,7 @@ import type { Logger } from '../../common/logger.ts';
 import type { Unit } from '../session/unit.ts';
 import type { ActivityOwner } from './activity.ts';
 import type { RouteCell } from './recorder.ts';
+import { shownStatement } from './shown-statement.ts';
 import { commentTags } from './sqlcommenter.ts';
 
 export interface SlowQuery {
@@ -59,7 +60,8 @@ export class SlowLog {
 
 function recordOf({ owner, unit, outcome, durationMs, serverMs, holdMs, causalMs, cell, tag }: SlowQuery): object {
   const waitMs = Math.max(0, durationMs - serverMs - holdMs - causalMs);
-  const statement = unit?.key ?? null;
+  const key = unit?.key ?? null;
+  const statement = key === null ? null : shownStatement(key);
   return {
     event: 'query.slow',
     durationMs: rounded(durationMs),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Buckets, Quantiles } from './buckets.ts';
 import { commentTags } from './sqlcommenter.ts';
+import { shownStatement } from './shown-statement.ts';
 import { StatementTable } from './statement-table.ts';
 
 test('a full table forgets what was not used for longest', () => {
@@ -17,6 +18,10 @@ test('a full table forgets what was not used for longest', () => {
   assert.equal(texts[0], 's99');
   for (let i = 0; i < 10_000; i++) table.entry(`db${i}`, 'x', 'read');
   assert.ok(table.size <= 100);
+});
+
+test('a statement is shown with a mark where its strings were', () => {
+  assert.equal(shownStatement(`SELECT ', "it's", 0 FROM t WHERE a = '`), `SELECT '…', "it's", 0 FROM t WHERE a = '…'`);
 });
 
 test('a quantile is right to within a fifth', () => {

@@ -75,7 +75,7 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
     settings: poolSettings(proxy, auth.current.serverTls),
     clock,
     logger,
-    login: loginToBackend,
+    login: countedLogin(metrics),
   });
   const repool = () => pools.reconfigure(poolSettings(live.current, auth.current.serverTls));
   live.subscribe(repool);
@@ -118,6 +118,20 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
     () => auth.close(),
   ];
   return { store, gate, metrics, verifiers, auth, context, closers };
+}
+
+/** Log-ins to servers for pools, counted as they end. */
+function countedLogin(metrics: MetricsRegistry): typeof loginToBackend {
+  return async (target, options) => {
+    try {
+      const login = await loginToBackend(target, options);
+      metrics.serverConnection('opened');
+      return login;
+    } catch (error) {
+      metrics.serverConnection('failed');
+      throw error;
+    }
+  };
 }
 
 /** What follows from each change in etcd: the monitor's targets, and the end of older terms' connections (S5). */
