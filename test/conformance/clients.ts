@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type ClientProgram, clientPrograms, prepareClients } from './client-programs.ts';
 import { ClientProcess } from './client-process.ts';
 import { appEnv } from './logged.ts';
-import type { Suite, TestResult } from './suite.ts';
+import { PATIENT, type Suite, type TestResult } from './suite.ts';
 import { makeFolder } from './targets.ts';
 
 /** What every program does by itself, in this order. */
@@ -34,6 +34,7 @@ const AFTER_CRASH_MS = 2000;
 /** Drivers of many languages, each with the same steps. */
 export const clients: Suite = {
   name: 'clients',
+  settings: PATIENT,
   prepare: async (work) => {
     const state = await prepareClients(work);
     writeFileSync(readyFile(work), JSON.stringify(Object.fromEntries(state), null, 1));

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { exec } from '../../ops/setup/exec.ts';
 import { ClientProcess } from './client-process.ts';
 import { appEnv } from './logged.ts';
-import type { Suite, TestResult } from './suite.ts';
+import { PATIENT, type Suite, type TestResult } from './suite.ts';
 import { makeFolder } from './targets.ts';
 
 /** Each with the steps that it has; one file each in `orms/`. */
@@ -24,6 +24,7 @@ const PART_MS = 20_000;
 /** ORMs and query builders; and job queues, which work on while the leader is switched over twice. */
 export const orms: Suite = {
   name: 'orms',
+  settings: PATIENT,
   prepare: async (work) => {
     const src = join(work, 'src');
     mkdirSync(src, { recursive: true });
