@@ -158,6 +158,7 @@ async function untilAtRest(cluster: LocalCluster): Promise<string[]> {
 /** Clients that wait here come back all at once. */
 class Storms {
   readonly #timer: NodeJS.Timeout;
+  #ended = false;
   #wake: () => void = () => undefined;
   #next = new Promise<void>((resolve) => (this.#wake = resolve));
 
@@ -169,10 +170,11 @@ class Storms {
   }
 
   next(): Promise<void> {
-    return this.#next;
+    return this.#ended ? Promise.resolve() : this.#next;
   }
 
   end(): void {
+    this.#ended = true;
     clearInterval(this.#timer);
     this.#blow();
   }
