@@ -32,7 +32,6 @@ export const SETTINGS: Texts = [
   "SET custom.mine = 'mine$'",
   "SET LOCAL custom.mine = 'localmine$'",
   "SELECT current_setting('custom.mine', true)",
-  'SHOW custom.mine',
   'SET search_path = public',
   'SET search_path = fz$, public',
   'SET LOCAL search_path = pg_catalog',
