@@ -1,13 +1,13 @@
 import { parseArgs } from 'node:util';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
-import { fuzzBytes } from './bytes/campaign.ts';
+import { fuzzBytes, fuzzServer } from './bytes/campaign.ts';
 import { providePrograms } from '../support/programs.ts';
 import { type Campaign, fuzzSequences } from './sequences.ts';
 
 /**
  * `npm run fuzz -- --seed S --runs N --minutes M [--sessions K] [--pool P]`: N random programs (or as many as fit into M
  * minutes), each compared with a direct connection. Sessions above 1 run at once and share P server connections. Exit code 1 if any differ.
- * `--bytes`: instead, N connections that send what nobody should, at every state, to a proxy process of its own.
+ * `--bytes`: instead, N connections that send what nobody should, at every state, to a proxy process of its own. `--server`: a follower that answers so.
  */
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -19,6 +19,7 @@ async function main(): Promise<void> {
       pool: { type: 'string', default: '1' },
       keep: { type: 'string', default: '5' },
       bytes: { type: 'boolean', default: false },
+      server: { type: 'boolean', default: false },
     },
   });
   const campaign: Campaign = {
@@ -30,9 +31,9 @@ async function main(): Promise<void> {
     say: (line) => console.log(line),
   };
   await providePrograms((line) => console.log(line));
-  if (values.bytes) {
+  if (values.bytes || values.server) {
     await using small = await ProxyCluster.start({ followers: 1 });
-    const faults = await fuzzBytes(small, campaign);
+    const faults = await (values.server ? fuzzServer : fuzzBytes)(small, campaign);
     for (const fault of faults) console.log(`FAULT: ${fault}`);
     console.log(`seed ${values.seed}: ${faults.length} faults`);
     process.exitCode = faults.length === 0 ? 0 : 1;

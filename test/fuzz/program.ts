@@ -14,7 +14,6 @@ export interface Program {
 /** Kept apart: what the proxy says it does not keep beyond a read-only transaction on a follower (CHANGELOG, known limits). */
 const OUTLIVES: ReadonlySet<Topic> = new Set(['sql-prepare', 'cursor', 'lock']);
 
-const AHEAD = Number(process.env['AHEAD'] ?? 0.3);
 const MAX_ROUNDS = 18;
 
 /** The same seed gives the same program. */
@@ -190,7 +189,7 @@ function copyIn(random: Random, session: number): Item[] {
     { type: 'bind', portal, statement: '', formats: [], values: [], results: [] },
     { type: 'execute', portal, maxRows: 0 },
     ...(random.chance(0.5) ? ([{ type: random.pick(['sync', 'flush']) }] as Item[]) : []),
-    ...(random.chance(AHEAD) ? ([{ type: 'flush' }, { type: 'wait' }] as Item[]) : []),
+    ...(random.chance(0.3) ? ([{ type: 'flush' }, { type: 'wait' }] as Item[]) : []),
     ...data,
     { type: 'sync' },
   ];

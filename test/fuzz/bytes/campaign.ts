@@ -3,6 +3,7 @@ import { Random } from '../../simulation/random.ts';
 import type { ProxyCluster } from '../../support/proxy-cluster.ts';
 import { type Sample, sampleProxy } from '../../soak/samples.ts';
 import { attack } from './attack.ts';
+import { BadServer } from './bad-server.ts';
 import { ProxyProcess } from './proxy-process.ts';
 import { Watcher } from './watcher.ts';
 
@@ -40,6 +41,34 @@ export async function fuzzBytes(cluster: ProxyCluster, campaign: BytesCampaign):
     `${runs} fuzzed connections, ${watcher.answers} honest answers; ${[...states].map(([state, count]) => `${state} ${count}`).join(', ')}`,
   );
   if (!proxy.alive) return [`the proxy ended:\n${proxy.output}`];
+  return [...watcher.faults, ...(await growth(proxy, settled))];
+}
+
+/** A follower that says what no server should, and an honest client that must never be told a wrong thing. The faults found. */
+export async function fuzzServer(cluster: ProxyCluster, campaign: BytesCampaign): Promise<string[]> {
+  const random = new Random(campaign.seed);
+  await using bad = await BadServer.standBefore(cluster, 'node2', random);
+  await using proxy = await ProxyProcess.start(cluster, { pool: { size: 3 } });
+  const watcher = await Watcher.start(proxy.port, true);
+  const settled = await sampleProxy(proxy.pid, proxy.httpPort, 0);
+  while (
+    bad.spoilt < campaign.runs &&
+    performance.now() < campaign.untilMs &&
+    proxy.alive &&
+    watcher.faults.length === 0
+  ) {
+    bad.beBad(0.2);
+    await sleep(150);
+    bad.beBad(0); // so that it is taken for a follower again
+    await sleep(350);
+  }
+  const before = watcher.answers;
+  const honestMs = performance.now() + 10_000;
+  while (watcher.answers < before + 20 && performance.now() < honestMs && proxy.alive) await sleep(50);
+  await watcher.stop();
+  campaign.say(`${bad.spoilt} answers spoilt, ${watcher.answers} honest ones heard`);
+  if (!proxy.alive) return [`the proxy ended:\n${proxy.output}`];
+  if (watcher.answers < before + 20) watcher.faults.push('no answers any more once the server is good again');
   return [...watcher.faults, ...(await growth(proxy, settled))];
 }
 
