@@ -5,6 +5,7 @@ import { ConfigError, LeaseholdError } from '../../common/errors.ts';
 import { ApiClient, type ClusterStatus } from '../api-client.ts';
 import { pickPort } from '../local/ports.ts';
 import { tellSteps } from '../local/readiness.ts';
+import { configCheckCommand } from './config-check.ts';
 import { explain } from './errors.ts';
 import { sampleLine } from './monitor.ts';
 import { reloadText } from './reload.ts';
@@ -162,4 +163,19 @@ test('errors are explained without a stack, faults of a configuration all at onc
   assert.equal(exitCode, 2);
   assert.match(text, /2 faults:\n {2}a\.b {2}\(x\.yaml\): is wrong/);
   assert.match(explain(new TypeError('bug')).text, /bug\n.*at /s);
+});
+
+test('a check for a proxy reads the rules of who may log in, and tells faults with their lines', () => {
+  const set = ['service.password=x', 'proxy.auth.hba=["local all all trust", "host all all nowhere/8 md5", "host"]'];
+  assert.throws(
+    () => configCheckCommand({ for: 'proxy', set }),
+    (error: unknown) => {
+      assert.ok(error instanceof ConfigError);
+      assert.deepEqual(
+        error.faults.map(({ source }) => source),
+        ['proxy.auth.hba line 2', 'proxy.auth.hba line 3'],
+      );
+      return true;
+    },
+  );
 });
