@@ -40,6 +40,7 @@ const WHERE_A_STATEMENT_GOES: Readonly<Record<string, readonly string[]>> = {
     'a schema-qualified call of the volatile one',
     'an operator with a volatile function',
     'a cast with a volatile function',
+    'a domain whose check calls a volatile function',
     'a function that becomes volatile is noticed, also by its views',
     'functions, operators, aggregates, attributes, views and policies are known by what they call',
     'of this server’s volatile built-in functions only the harmless ones reach a follower, with a catalog or without',
@@ -101,7 +102,10 @@ const WHERE_A_STATEMENT_GOES: Readonly<Record<string, readonly string[]>> = {
   ],
   'Parse up to Sync': ['Parse to Sync is one unit on one node: the strongest of its statements decides'],
   'a Query in an unsynced sequence': ['a simple Query in the middle of an unsynced sequence follows the unit'],
-  'PREPARE, EXECUTE, DEALLOCATE': ['EXECUTE after DEALLOCATE'],
+  'PREPARE, EXECUTE, DEALLOCATE': [
+    'EXECUTE of a prepared write',
+    'what SQL prepared is executed, and is gone after DEALLOCATE',
+  ],
   cursors: ['a cursor in a transaction', 'a cursor in a READ ONLY transaction', 'a cursor WITH HOLD'],
   LISTEN: ['LISTEN'],
   'temporary objects': [

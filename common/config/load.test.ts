@@ -130,3 +130,31 @@ test('a pool that may never be as large as it is said to be is a fault', () => {
   const file = write('p.yaml', 'proxy: { users: { ann: { poolSize: 95 } } }');
   assert.match(faultsOf({ needs, file }).join(), /proxy\.users\.ann\.poolSize/);
 });
+
+test('passwords of roles come from a file of JSON, and are never shown', () => {
+  const secrets = write('passwords.json', '{"app": "hush", "other": "hush"}\n');
+  const file = write('auth.yaml', `proxy:\n  auth: { passwordsFile: ${secrets} }\n`);
+  const { config } = loadConfig({ file, env: {} });
+  assert.deepEqual(config.proxy.auth.passwords, { app: 'hush', other: 'hush' });
+  const shown = JSON.stringify(redactConfig(config));
+  assert.match(shown, /"passwords":\{"app":"\(secret\)","other":"\(secret\)"\}/);
+  assert.doesNotMatch(shown, /hush/);
+  const wrong = write('wrong.json', 'app hush\n');
+  const faults = faultsOf({ sets: [`proxy.auth.passwordsFile=${wrong}`] });
+  assert.match(faults.join(), /^proxy\.auth\.passwords \|/);
+  assert.doesNotMatch(faults.join(), /hush/);
+});
+
+test('rules are given once, and TLS to servers with all that it needs', () => {
+  const sets = ['proxy.auth.hbaFile=x', 'proxy.auth.hba=local all all trust', 'proxy.serverTls.certFile=x'];
+  const faults = faultsOf({ sets: [...sets, 'proxy.serverTls.mode=verify-ca'], needs: ['proxy'] }).join('\n');
+  assert.match(faults, /proxy\.auth\.hba \|.*is given by proxy\.auth\.hbaFile too/);
+  assert.match(faults, /proxy\.serverTls\.caFile \|.*verify-ca/);
+  assert.match(faults, /proxy\.serverTls\.keyFile \|/);
+});
+
+test('an address of every kind is one that others cannot use', () => {
+  for (const host of ['*', '127.0.0.1, 0.0.0.0', '::']) {
+    assert.match(faultsOf({ sets: [`proxy.listen.host=${host}`], needs: ['proxy'] }).join(), /proxy\.advertise/);
+  }
+});

@@ -200,7 +200,7 @@ export const proxyConfig = z.strictObject({
   /** Who may log in from where, and how; by default everybody by SCRAM. */
   auth: z
     .strictObject({
-      /** In pg_hba.conf's format; or its lines, here. */
+      /** In pg_hba.conf’s format; or its lines, here (in a variable as a JSON list: lines have commas of their own). */
       hbaFile: z.string().optional(),
       hba: z.array(z.string()).optional(),
       /** In pg_ident.conf's format; or its lines, here. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { FreshnessSnapshot } from '../../replication-monitor/types.ts';
+import fc from 'fast-check';
+import { BalanceSimulation } from '../../test/support/balance-simulation.ts';
 import { exampleFollower, exampleSnapshot } from '../../test/support/freshness.ts';
 import { chooseFollower } from './choose-node.ts';
 import {
@@ -14,128 +15,18 @@ import {
   shareOf,
 } from './node-load.ts';
 
-/** Follower `name` of the simulation: how long it takes for each request that it has (one after another), null: never. */
-interface Server {
-  readonly name: string;
-  serviceMs: number | null;
-  usable: boolean;
-  streaming: boolean;
-  readonly load: NodeLoad;
-  readonly work: { readonly askedAtMs: number; doneAtMs: number }[];
-  served: number;
-}
-
-/** Clients ask every `everyMs`, and each request goes where `chooseFollower` says. A seeded generator draws; nothing else is random. */
-class Simulation {
-  readonly servers: Server[];
-  nowMs = 100_000;
-  #seed: number;
-  #failures = 0;
-
-  constructor(seed: number, services: Readonly<Record<string, number>>) {
-    this.#seed = seed;
-    this.servers = Object.entries(services).map(([name, serviceMs]) => ({
-      name,
-      serviceMs,
-      usable: true,
-      streaming: true,
-      load: newNodeLoad(),
-      work: [],
-      served: 0,
-    }));
-  }
-
-  server(name: string): Server {
-    return this.servers.find((each) => each.name === name) as Server;
-  }
-
-  /** Returns which share of the requests each follower was given. */
-  run(forMs: number, everyMs: number): Record<string, number> {
-    for (const server of this.servers) server.served = 0;
-    this.#failures = 0;
-    const untilMs = this.nowMs + forMs;
-    for (; this.nowMs < untilMs; this.nowMs += everyMs) {
-      for (const server of this.servers) this.#finish(server);
-      this.#ask();
-    }
-    const all = this.servers.reduce((sum, { served }) => sum + served, 0);
-    return Object.fromEntries(this.servers.map(({ name, served }) => [name, served / all]));
-  }
-
-  get failures(): number {
-    return this.#failures;
-  }
-
-  snapshot(): FreshnessSnapshot {
-    return exampleSnapshot(
-      this.servers.map(({ name, usable, streaming }) =>
-        exampleFollower(name, { usable, streaming, freshAsOfMs: 2000 }),
-      ),
-    );
-  }
-
-  #finish(server: Server): void {
-    noteServing(server.load, server.usable, this.nowMs);
-    while (server.work[0] !== undefined && server.work[0].doneAtMs <= this.nowMs) {
-      const { askedAtMs, doneAtMs } = server.work.shift() as Server['work'][number];
-      onAnswered(server.load, askedAtMs, doneAtMs);
-      server.load.busy -= 1;
-    }
-  }
-
-  #ask(): void {
-    const choice = chooseFollower(this.snapshot(), {
-      level: 'eventual',
-      floor: { committedAtMs: -Infinity, lastReadAtMs: -Infinity, lastNode: null },
-      databaseFloorMs: -Infinity,
-      maxStalenessMs: Infinity,
-      loadOf: (name) => this.server(name).load,
-      nowMs: this.nowMs,
-      exclude: new Set(),
-      random: this.#random(),
-    });
-    assert.equal(choice.kind, 'follower');
-    const server = this.server(choice.kind === 'follower' ? choice.node : '');
-    server.served += 1;
-    if (server.serviceMs === Infinity) {
-      this.#failures += 1;
-      onFailed(server.load, this.nowMs, true); // nobody listens
-      return;
-    }
-    onAsked(server.load, this.nowMs);
-    server.load.busy += 1;
-    const startMs = Math.max(this.nowMs, server.work.at(-1)?.doneAtMs ?? 0);
-    const doneAtMs = server.serviceMs === null ? Infinity : startMs + server.serviceMs;
-    server.work.push({ askedAtMs: this.nowMs, doneAtMs });
-  }
-
-  /** Everything that hung is answered. */
-  recover(server: Server, serviceMs: number): void {
-    server.serviceMs = serviceMs;
-    for (const item of server.work) item.doneAtMs = this.nowMs;
-  }
-
-  /** mulberry32 */
-  #random(): number {
-    this.#seed = (this.#seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#seed ^ (this.#seed >>> 15), 1 | this.#seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  }
-}
-
 const SEEDS = [1, 2, 3];
 const near = (share: number | undefined, expected: number, by: number): void =>
   assert.ok(Math.abs((share ?? 0) - expected) <= by, `${share} is not ${expected} ± ${by}`);
 
 for (const seed of SEEDS) {
   test(`three followers of one speed share the reads evenly (seed ${seed})`, () => {
-    const shares = new Simulation(seed, { a: 2, b: 2, c: 2 }).run(20_000, 1);
+    const shares = new BalanceSimulation(seed, { a: 2, b: 2, c: 2 }).run(20_000, 1);
     for (const name of ['a', 'b', 'c']) near(shares[name], 1 / 3, 0.05);
   });
 
   test(`followers of different speeds get reads as they can answer them (seed ${seed})`, () => {
-    const simulation = new Simulation(seed, { fast: 1, middle: 2, slow: 8 });
+    const simulation = new BalanceSimulation(seed, { fast: 1, middle: 2, slow: 8 });
     simulation.run(20_000, 0.8);
     const shares = simulation.run(20_000, 0.8);
     const [fast, middle, slow] = [shares['fast'] ?? 0, shares['middle'] ?? 0, shares['slow'] ?? 0];
@@ -144,7 +35,7 @@ for (const seed of SEEDS) {
   });
 
   test(`a follower that stalls is left at once, and used again when it answers (seed ${seed})`, () => {
-    const simulation = new Simulation(seed, { a: 2, b: 2, c: 2 });
+    const simulation = new BalanceSimulation(seed, { a: 2, b: 2, c: 2 });
     simulation.run(5_000, 1);
     const stalled = simulation.server('c');
     stalled.serviceMs = null;
@@ -156,7 +47,7 @@ for (const seed of SEEDS) {
   });
 
   test(`a follower that dies costs some attempts, and comes back by itself, slowly (seed ${seed})`, () => {
-    const simulation = new Simulation(seed, { a: 2, b: 2, c: 2 });
+    const simulation = new BalanceSimulation(seed, { a: 2, b: 2, c: 2 });
     simulation.run(5_000, 1);
     const dead = simulation.server('c');
     dead.serviceMs = Infinity;
@@ -174,7 +65,7 @@ for (const seed of SEEDS) {
 
   test(`weights are shares where nobody is busy, and where all are (seed ${seed})`, () => {
     for (const everyMs of [10, 1.2]) {
-      const simulation = new Simulation(seed, { a: 2, b: 2, c: 2 });
+      const simulation = new BalanceSimulation(seed, { a: 2, b: 2, c: 2 });
       simulation.server('a').load.weight = 2;
       simulation.server('c').load.weight = 0;
       simulation.run(12_000, everyMs);
@@ -185,7 +76,7 @@ for (const seed of SEEDS) {
   });
 
   test(`the own zone comes first, unless it is far slower (seed ${seed})`, () => {
-    const simulation = new Simulation(seed, { near: 2, far: 2 });
+    const simulation = new BalanceSimulation(seed, { near: 2, far: 2 });
     simulation.server('far').load.foreign = true;
     near(simulation.run(5_000, 4)['near'], 1, 0);
     simulation.server('near').serviceMs = 50;
@@ -197,7 +88,7 @@ for (const seed of SEEDS) {
 }
 
 test('all that fail are never all put aside, and one without weight serves when it is alone', () => {
-  const simulation = new Simulation(1, { a: 2, b: 2 });
+  const simulation = new BalanceSimulation(1, { a: 2, b: 2 });
   for (const { load } of simulation.servers) onFailed(load, simulation.nowMs, true);
   simulation.run(100, 1);
   simulation.server('a').usable = false;
@@ -206,7 +97,7 @@ test('all that fail are never all put aside, and one without weight serves when 
 });
 
 test('a follower that takes no more WAL serves only while no other streams', () => {
-  const simulation = new Simulation(1, { a: 2, b: 2 });
+  const simulation = new BalanceSimulation(1, { a: 2, b: 2 });
   simulation.server('a').streaming = false;
   assert.equal(simulation.run(500, 1)['a'], 0);
   simulation.server('b').streaming = false; // no leader: nobody streams, and reads go on everywhere
@@ -252,4 +143,57 @@ test('one long statement does not make its node the slowest for long, and no ans
   onAsked(load, 90_000);
   assert.equal(costOf(load, 1, 95_000), 5_000);
   assert.equal(shareOf(load, 95_000), 1);
+});
+
+test('no follower is chosen while one of a better rank may serve, whatever the loads and the draw (property)', () => {
+  const arbitrary = fc.record({
+    ejected: fc.boolean(),
+    weight: fc.constantFrom(0, 0.1, 1, 5),
+    streaming: fc.boolean(),
+    foreign: fc.boolean(),
+    busy: fc.nat(50),
+    latencyMs: fc.nat(250),
+  });
+  const rank = (one: { ejected: boolean; weight: number; streaming: boolean }) =>
+    (one.ejected ? 4 : 0) + (one.weight > 0 ? 0 : 2) + (one.streaming ? 0 : 1);
+  fc.assert(
+    fc.property(
+      fc.array(arbitrary, { minLength: 1, maxLength: 6 }),
+      fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+      (all, random) => {
+        const loads = all.map(({ ejected, weight, foreign, busy, latencyMs }) => ({
+          ...newNodeLoad(),
+          weight,
+          foreign,
+          busy,
+          latencyMs,
+          latencyAtMs: 2000,
+          ejectedUntilMs: ejected ? 3000 : -Infinity,
+        }));
+        const nodes = all.map(({ streaming }, i) => exampleFollower(`${i}`, { streaming, freshAsOfMs: 2000 }));
+        const choice = chooseFollower(exampleSnapshot(nodes), {
+          level: 'eventual',
+          floor: { committedAtMs: -Infinity, lastReadAtMs: -Infinity, lastNode: null },
+          databaseFloorMs: -Infinity,
+          maxStalenessMs: Infinity,
+          loadOf: (name) => loads[Number(name)] as NodeLoad,
+          nowMs: 2000,
+          exclude: new Set(),
+          random,
+        });
+        assert.ok(choice.kind === 'follower');
+        const chosen = all[Number(choice.node)] as (typeof all)[number];
+        const best = Math.min(...all.map(rank));
+        assert.equal(rank(chosen), best);
+        // Another zone only where there is none of the own, or it is far slower.
+        const own = loads.filter(({ foreign }, i) => !foreign && rank(all[i] as (typeof all)[number]) === best);
+        if (chosen.foreign && own.length > 0) {
+          const cost = (load: NodeLoad) => costOf(load, shareOf(load, 2000), 2000);
+          const mine = cost(loads[Number(choice.node)] as NodeLoad);
+          assert.ok(own.some((load) => cost(load) > 3 * mine || load.weight === 0));
+        }
+      },
+    ),
+    { numRuns: 2000 },
+  );
 });

@@ -130,3 +130,12 @@ test('no server is told of the proxy’s own settings', () => {
   set(settings, 'strong');
   assert.equal(settings.image, image);
 });
+
+test('defaults of the role lie below what the client asked for, and RESET returns to them', () => {
+  const settings = new SessionSettings(new Map(), { ...NO_OWN, consistency: 'eventual' });
+  settings.adoptDefaults({ consistency: 'strong', maxStalenessMs: 70, causalWaitMs: null });
+  assert.deepEqual(settings.own, { consistency: 'eventual', maxStalenessMs: 70, causalWaitMs: null });
+  settings.setOwn('leasehold.max_staleness', '1s', false);
+  settings.setOwn('leasehold.max_staleness', null, false);
+  assert.equal(settings.own.maxStalenessMs, 70);
+});

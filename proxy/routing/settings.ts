@@ -32,7 +32,7 @@ export class SessionSettings {
   #defaults: SettingsImage;
   #session: SettingsImage;
   #local: LocalImage = NO_LOCALS;
-  readonly #ownDefaults: OwnValues;
+  #ownDefaults: OwnValues;
   /** As it is after the open transaction, if it commits. */
   #own: OwnValues;
   /** With SET LOCAL. */
@@ -231,6 +231,17 @@ export class SessionSettings {
     const now = withOwn(this.#ownNow, name, value, this.#ownDefaults);
     if (!local) this.#holdOwn(withOwn(this.#own, name, value, this.#ownDefaults), now);
     else if (this.#levels.length > 0) this.#holdOwn(this.#own, now);
+  }
+
+  /** Defaults that are known only after the log-in; what the client asked for is stronger. Before the first statement. */
+  adoptDefaults(values: OwnValues): void {
+    const { consistency, maxStalenessMs, causalWaitMs } = this.#ownDefaults;
+    this.#ownDefaults = {
+      consistency: consistency ?? values.consistency,
+      maxStalenessMs: maxStalenessMs ?? values.maxStalenessMs,
+      causalWaitMs: causalWaitMs ?? values.causalWaitMs,
+    };
+    this.#holdOwn(this.#ownDefaults);
   }
 
   /** Throws as `setOwn` would. */

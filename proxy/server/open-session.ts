@@ -12,6 +12,7 @@ import { find, type Need, type Placed } from '../session/servers.ts';
 import { Session } from '../session/session.ts';
 import { reachToken } from '../session/token.ts';
 import { Unit } from '../session/unit.ts';
+import { adoptRoleSettings } from './role-settings.ts';
 
 /** Start-up parameters that are not settings. */
 const NOT_SETTINGS = new Set(['user', 'database', 'replication', 'options']);
@@ -71,6 +72,7 @@ async function introduce(session: Session, image: SettingsImage, token: string |
     if (token !== null) await reachToken(session, token, abort.signal);
     const { backend, pool, pass } = await findFor(session, image, abort.signal);
     try {
+      await adoptRoleSettings(session, backend);
       session.tellParameters(backend);
       if (session.home.keeps(backend)) renameTo(session, backend.processId);
     } finally {

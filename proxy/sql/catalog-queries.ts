@@ -9,6 +9,7 @@ SELECT pg_catalog.md5(pg_catalog.string_agg(line, ',' ORDER BY line)) FROM (
   SELECT 'p' || oid || ':' || xmin AS line FROM pg_catalog.pg_proc WHERE oid >= 16384
   UNION ALL SELECT 'o' || oid || ':' || xmin FROM pg_catalog.pg_operator WHERE oid >= 16384
   UNION ALL SELECT 'c' || oid || ':' || xmin FROM pg_catalog.pg_cast WHERE oid >= 16384
+  UNION ALL SELECT 'd' || oid || ':' || xmin FROM pg_catalog.pg_constraint WHERE contypid <> 0 AND oid >= 16384
   UNION ALL SELECT 'r' || oid || ':' || xmin FROM pg_catalog.pg_rewrite WHERE oid >= 16384
   UNION ALL SELECT 'l' || oid || ':' || xmin FROM pg_catalog.pg_policy
   UNION ALL SELECT 'n' || oid || ':' || xmin FROM pg_catalog.pg_namespace
@@ -23,7 +24,7 @@ const LEADER_CALL =
 /**
  * Rows (kind, schema, name, volatility):
  * `function`, every function by its strongest overload, an aggregate by what it calls; and whatever reaches a volatile one of
- * the user's without a call being seen: `operator`, `type` (a cast to it), `attribute` (a function of one row, `x.name`),
+ * the user's without a call being seen: `operator`, `type` (a cast to it, the check of a domain), `attribute` (a function of one row, `x.name`),
  * `relation` (a view by its definition, a table by its policies, and views on these).
  */
 export const CATALOG_SQL = `
@@ -71,6 +72,14 @@ UNION ALL
 SELECT DISTINCT 'type', n.nspname, t.typname, 'v'
   FROM pg_catalog.pg_cast k JOIN volatile_user v ON v.oid = k.castfunc
   JOIN pg_catalog.pg_type t ON t.oid = k.casttarget JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+UNION ALL
+SELECT DISTINCT 'type', n.nspname, t.typname, 'v'
+  FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_type t ON t.oid = k.contypid
+  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+ WHERE k.contypid <> 0 AND k.oid >= 16384 AND (pg_catalog.pg_get_constraintdef(k.oid) ~ '${LEADER_CALL}' OR EXISTS (
+       SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+          AND d.objid = k.oid AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+          AND d.refobjid IN (SELECT oid FROM volatile_user)))
 UNION ALL
 SELECT DISTINCT 'attribute', n.nspname, v.proname, 'v'
   FROM volatile_user v JOIN pg_catalog.pg_namespace n ON n.oid = v.pronamespace

@@ -1,19 +1,42 @@
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exec } from '../../ops/setup/exec.ts';
 import { ClientProcess } from './client-process.ts';
+import { installPackages } from './debian-packages.ts';
 import { appEnv } from './logged.ts';
 import { PATIENT, type Suite, type TestResult } from './suite.ts';
 import { makeFolder } from './targets.ts';
 
+interface OrmProgram {
+  /** Also its file in `orms/`, `.mjs`, unless `file` names another. */
+  readonly name: string;
+  readonly steps: readonly string[];
+  readonly runsJobs?: true;
+  /** Debian's packages; the others are npm's. */
+  readonly packages?: readonly string[];
+  readonly file?: string;
+}
+
 /** Each with the steps that it has; one file each in `orms/`. */
-const PROGRAMS: readonly { readonly name: string; readonly steps: readonly string[]; readonly runsJobs?: true }[] = [
+const PROGRAMS: readonly OrmProgram[] = [
   { name: 'drizzle', steps: ['migrate', 'read-your-writes', 'transactions', 'upsert', 'prepared'] },
   { name: 'typeorm', steps: ['migrate', 'read-your-writes', 'transactions', 'upsert', 'stream'] },
   { name: 'sequelize', steps: ['migrate', 'read-your-writes', 'transactions', 'upsert', 'raw'] },
   { name: 'kysely', steps: ['migrate', 'read-your-writes', 'transactions', 'upsert', 'stream'] },
   { name: 'knex', steps: ['migrate', 'read-your-writes', 'transactions', 'upsert', 'stream'] },
+  {
+    name: 'sqlalchemy',
+    steps: ['migrate', 'read-your-writes', 'transactions', 'upsert', 'stream'],
+    packages: ['python3-sqlalchemy', 'python3-psycopg2'],
+    file: 'sqlalchemy_orm.py',
+  },
+  {
+    name: 'django',
+    steps: ['migrate', 'read-your-writes', 'transactions', 'upsert', 'stream'],
+    packages: ['python3-django', 'python3-psycopg2'],
+    file: 'django_orm.py',
+  },
   { name: 'pg-boss', steps: ['migrate', 'read-your-writes'], runsJobs: true },
   { name: 'graphile-worker', steps: ['migrate', 'read-your-writes'], runsJobs: true },
 ];
@@ -29,7 +52,13 @@ export const orms: Suite = {
     const src = join(work, 'src');
     mkdirSync(src, { recursive: true });
     cpSync(join(import.meta.dirname, 'orms'), src, { recursive: true });
-    cpSync(join(import.meta.dirname, 'clients/node/harness.mjs'), join(src, 'harness.mjs'));
+    for (const harness of ['node/harness.mjs', 'python/harness.py']) {
+      cpSync(join(import.meta.dirname, 'clients', harness), join(src, basename(harness)));
+    }
+    for (const { packages } of PROGRAMS) {
+      const missing = packages === undefined ? null : await installPackages(packages);
+      if (missing !== null) return missing;
+    }
     const args = ['ci', '--no-audit', '--no-fund', '--ignore-scripts'];
     const { code, stdout, stderr } = await exec('npm', args, { cwd: src, timeoutMs: 600_000 });
     return code === 0 ? null : `npm ci ended with ${code}: ${(stderr + stdout).trim().slice(-1000)}`;
@@ -37,10 +66,13 @@ export const orms: Suite = {
   run: async (target, work) => {
     const signals = join(target.output, 'signals');
     makeFolder(signals);
-    const start = (name: string, steps: readonly string[]): ClientProcess =>
+    const start = ({ name, file }: OrmProgram, steps: readonly string[]): ClientProcess =>
       new ClientProcess({
         name,
-        command: [process.execPath, '--no-warnings', `${name}.mjs`],
+        command:
+          file === undefined
+            ? [process.execPath, '--no-warnings', `${name}.mjs`]
+            : ['/usr/bin/python3', '-B', '-W', 'ignore', file],
         cwd: join(work, 'src'),
         env: appEnv(target),
         output: target.output,
@@ -49,8 +81,8 @@ export const orms: Suite = {
         timeoutMs: TIMEOUT_MS,
       });
     const results: TestResult[] = [];
-    for (const { name, steps } of PROGRAMS) results.push(...(await start(name, steps).results));
-    const working = PROGRAMS.filter(({ runsJobs }) => runsJobs).map(({ name }) => start(name, ['jobs']));
+    for (const program of PROGRAMS) results.push(...(await start(program, program.steps).results));
+    const working = PROGRAMS.filter(({ runsJobs }) => runsJobs).map((program) => start(program, ['jobs']));
     await Promise.all(working.map((each) => each.ready('jobs')));
     for (let i = 0; i < 2; i++) {
       await sleep(PART_MS);

@@ -76,6 +76,8 @@ async function runSide(suite: Suite, side: Side, work: string): Promise<readonly
   try {
     running = await startTarget(side, suite, output);
     const results = await suite.run(running.target, work);
+    const disturbed = await running.disturbed();
+    if (disturbed !== null) findings.faults.push(`${suite.name}, ${side}: ${disturbed}`);
     const seconds = (performance.now() - startedMs) / 1000;
     writeFileSync(join(output, 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
     const counts = tally(results);

@@ -16,6 +16,8 @@ export interface RunningTarget {
   readonly target: Target;
   /** What the cluster's processes said, for the folder of the output. */
   log(): string;
+  /** Why what was seen is no proof: the leader changed though nobody asked for it. Null: it did not. */
+  disturbed(): Promise<string | null>;
   stop(): Promise<void>;
 }
 
@@ -24,6 +26,9 @@ const SUPERUSER = { user: 'postgres', password: 'postgres' };
 const APP = { user: 'app', password: 'app', database: 'app' } as const;
 /** Followers replay this late: a read that is routed too freely misses what its session wrote. */
 const APPLY_DELAY = 'agent.postgres.parameters.recovery_min_apply_delay=200ms';
+
+/** A suite looks for differences, not for how long a busy machine lets an agent wait: only those who ask change the leader. */
+const CALM = { LEASEHOLD_CLUSTER_TTL_MS: '20000' };
 
 export function startTarget(side: Side, suite: Suite, output: string): Promise<RunningTarget> {
   makeFolder(output);
@@ -89,6 +94,7 @@ async function startDirect(output: string): Promise<RunningTarget> {
   return {
     target: { kind: 'direct', side: 'direct', ...common(port, output), switchover: nothing, crash: nothing },
     log: () => '',
+    disturbed: async () => null,
     stop,
   };
 }
@@ -131,19 +137,27 @@ async function createApp(port: number): Promise<void> {
 
 async function startProxied(side: Side, suite: Suite, output: string): Promise<RunningTarget> {
   const pooling = side === 'session' ? { LEASEHOLD_PROXY_POOL_MODE: 'session' } : {};
-  const cluster = await startLocalCluster({ ...pooling, ...suite.settings }, ['--set', APPLY_DELAY]);
+  const settings = { ...CALM, ...pooling, ...suite.settings };
+  const cluster = await startLocalCluster(settings, ['--set', APPLY_DELAY]);
+  let asked = (await cluster.status()).term;
   const switchover = async (): Promise<void> => {
     const { status, output: said } = await cluster.cli('switchover');
+    asked += 1;
     if (status !== 0) throw new Error(`switchover ended with ${status}: ${said.trim()}`);
   };
   const crash = async (): Promise<void> => {
     const { postgresPid } = await cluster.leader();
     if (postgresPid === null) throw new Error('the leader tells no postmaster');
+    asked += 1;
     process.kill(postgresPid, 'SIGKILL');
   };
   return {
     target: { kind: 'proxy', side, ...common(cluster.port, output), switchover, crash },
     log: () => cluster.output(),
+    disturbed: async () => {
+      const { term } = await cluster.status();
+      return term <= asked ? null : `the leader changed ${term - asked} times unasked: was the machine too busy?`;
+    },
     stop: async () => {
       await exec('cp', ['-r', join(cluster.dir, 'cluster', 'log'), join(output, 'cluster-log')]);
       const nodes = join(cluster.dir, 'cluster', 'nodes');

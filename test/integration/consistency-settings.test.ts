@@ -116,6 +116,34 @@ describe('the proxy’s own settings behave like PostgreSQL’s', () => {
     await strict.end();
   });
 
+  test('ALTER ROLE and ALTER DATABASE give defaults, the role’s before the database’s, and a bad value only warns', async () => {
+    await cluster.sql('node1', "CREATE ROLE given LOGIN PASSWORD 'given'");
+    await cluster.sql(
+      'node1',
+      "ALTER DATABASE app SET leasehold.causal_wait = '70ms'; ALTER ROLE given SET leasehold.causal_wait = '80ms'",
+    );
+    await cluster.sql(
+      'node1',
+      "ALTER ROLE given SET leasehold.consistency = 'database'; ALTER ROLE given SET leasehold.max_staleness = 'soon'",
+    );
+    const given = { user: 'given', password: 'given' };
+    await until(async () => {
+      const other = await connectTo(cluster.port, given).catch(() => null);
+      const level = other === null ? '' : await show(other, LEVEL);
+      await other?.end();
+      return level === 'database';
+    }, 'the role’s default holds');
+    const other = await connectTo(cluster.port, { ...given, options: `-c ${LEVEL}=eventual` });
+    assert.equal(await show(other, LEVEL), 'eventual');
+    assert.equal(await show(other, 'leasehold.causal_wait'), '80ms');
+    assert.equal(await show(other, 'leasehold.max_staleness'), '20s');
+    await other.query("SET leasehold.causal_wait = '1s'");
+    await other.query('RESET leasehold.causal_wait');
+    assert.equal(await show(other, 'leasehold.causal_wait'), '80ms');
+    await other.end();
+    await cluster.sql('node1', 'ALTER DATABASE app RESET leasehold.causal_wait');
+  });
+
   test('times are PostgreSQL durations, with the configuration’s as default', async () => {
     assert.equal(await show(client, 'leasehold.max_staleness'), '20s');
     assert.equal(await show(client, 'leasehold.causal_wait'), '50ms');

@@ -68,8 +68,7 @@ const ROWS: readonly Row[] = [
   read('COMMIT AND CHAIN’s next READ ONLY transaction', 'BEGIN READ ONLY', 'SELECT 1', 'COMMIT AND CHAIN', 'SELECT 1'),
   lead('a cursor in a transaction', 'BEGIN', 'DECLARE c CURSOR FOR SELECT 1', 'FETCH c'),
   read('a cursor in a READ ONLY transaction', 'BEGIN READ ONLY', 'DECLARE c CURSOR FOR SELECT 1', 'FETCH c'),
-  lead('EXECUTE of what SQL prepared', 'PREPARE p AS SELECT 1', 'EXECUTE p'),
-  { ...lead('EXECUTE after DEALLOCATE', 'PREPARE p AS SELECT 1', 'DEALLOCATE p', 'EXECUTE p'), code: '26000' },
+  lead('EXECUTE of a prepared write', 'PREPARE p AS INSERT INTO t VALUES (70)', 'EXECUTE p'),
   lead('PREPARE TRANSACTION', 'BEGIN', 'INSERT INTO t VALUES (4)', "PREPARE TRANSACTION 'x'"),
   { ...lead('COMMIT PREPARED', "COMMIT PREPARED 'x'"), effect: ['SELECT count(*) FROM t WHERE i = 4', '1'] },
   { ...lead('ROLLBACK PREPARED', "ROLLBACK PREPARED 'nosuch'"), code: '42704' },
@@ -159,6 +158,15 @@ describe('transactions and what stays in a session', () => {
       async () => (await cluster.sql('node1', "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")) === '0',
       'a client that leaves takes its lock along',
     );
+  });
+
+  test('what SQL prepared is executed, and is gone after DEALLOCATE', async () => {
+    const client = await connectTo(cluster.port);
+    await client.query('PREPARE p AS SELECT 7 AS n');
+    assert.equal((await client.query('EXECUTE p')).rows[0].n, 7);
+    await client.query('DEALLOCATE p');
+    await assert.rejects(client.query('EXECUTE p'), { code: '26000' });
+    await client.end();
   });
 
   test('the server that had temporary objects is not given to anybody else', async () => {

@@ -21,6 +21,8 @@ CREATE OPERATOR !+! (LEFTARG = int, RIGHTARG = int, PROCEDURE = plus);
 CREATE TYPE pair AS (a int, b int);
 CREATE FUNCTION to_pair(int) RETURNS pair VOLATILE LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.sink VALUES ($1); RETURN (1, 2); END';
 CREATE CAST (int AS pair) WITH FUNCTION to_pair(int);
+CREATE FUNCTION checks(int) RETURNS bool VOLATILE LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.sink VALUES ($1); RETURN true; END';
+CREATE DOMAIN checked AS int CHECK (checks(VALUE));
 CREATE FUNCTION sly() RETURNS bigint STABLE LANGUAGE sql AS $$SELECT nextval('public.q')$$;
 CREATE MATERIALIZED VIEW mat AS SELECT 1 AS i;
 CREATE PROCEDURE proc() LANGUAGE sql AS 'INSERT INTO public.sink VALUES (4)';
@@ -76,6 +78,10 @@ const ROWS: readonly Row[] = [
   {
     ...lead('a cast with a volatile function', 'SELECT 23::pair'),
     effect: ['SELECT count(*) FROM sink WHERE i = 23', '1'],
+  },
+  {
+    ...lead('a domain whose check calls a volatile function', 'SELECT 24::checked'),
+    effect: ['SELECT count(*) FROM sink WHERE i = 24', '1'],
   },
   lead('nextval', "SELECT nextval('q')"),
   lead('setval', "SELECT setval('q', 5)"),
