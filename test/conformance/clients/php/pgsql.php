@@ -17,7 +17,9 @@ function ask(PgSql\Connection $c, string $text, ?array $values = null): PgSql\Re
     $last = '';
     while ($r = pg_get_result($c)) {
         $state = pg_result_error_field($r, PGSQL_DIAG_SQLSTATE);
-        $last = $state ?: $r;
+        // libpq's own faults, such as a lost connection, have no SQLSTATE.
+        $isLost = in_array(pg_result_status($r), [PGSQL_FATAL_ERROR, PGSQL_BAD_RESPONSE], true);
+        $last = $state ?: ($isLost ? 'no SQLSTATE' : $r);
     }
     return $last;
 }
