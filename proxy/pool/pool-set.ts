@@ -40,8 +40,8 @@ const TICK_MS = 50;
 const FORGET_AFTER_MS = 60_000;
 /** After a reload of what connections are made with, they are replaced within this time. */
 const RENEW_SPREAD_MS = 10_000;
-/** A node that cannot be reached for so long is not waited for. Of a leader it is the lease that tells first. */
-const DEAD_AFTER_MS = { follower: 2_000, leader: 10_000 } as const;
+/** A node that cannot be reached for so long is not waited for; one that is merely overloaded answers in between. Of a leader it is the lease that tells first. */
+const DEAD_AFTER_MS = { follower: 5_000, leader: 10_000 } as const;
 /** A leader lets clients in some moments after it is announced: so long its connections are tried for again. */
 const WARM_UP_MS = 5_000;
 
