@@ -36,6 +36,8 @@ import { ClientStatements, type Unit, type UnitScope, unitScope } from './unit.t
  */
 export type Phase = 'idle' | 'gathering' | 'placing' | 'busy' | 'open' | 'copy-in' | 'discarding' | 'closed';
 
+const FALSE_TEXT = /^(?:of|off|0|f|fa|fal|fals|false|n|no)$/i;
+
 /** What the proxy keeps of one client; `Session` is what happens to it. */
 export class SessionState {
   readonly context: SessionContext;
@@ -157,10 +159,17 @@ export class SessionState {
     return this.settings.own.causalWaitMs ?? this.scoped.causalWaitMs;
   }
 
+  /** By what was set, or by what the server said: a role's or a database's default is seen there only. */
+  get #backslashEscapes(): boolean {
+    const name = 'standard_conforming_strings';
+    const set = this.settings.valueOf(name);
+    return this.told.get(name) === 'off' || (set !== undefined && FALSE_TEXT.test(set));
+  }
+
   classify(text: Buffer): Classification {
     const { context } = this;
     return context.classifier.classify(text, context.catalogOf(this.client.database), {
-      standardConformingStrings: this.settings.valueOf('standard_conforming_strings') !== 'off',
+      standardConformingStrings: !this.#backslashEscapes,
       systemCatalogs: context.config.routing.systemCatalogs,
     });
   }

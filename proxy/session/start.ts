@@ -91,6 +91,10 @@ function answeredAlone(session: Session, unit: Unit): boolean {
 const UNREADABLE =
   /^['"]?(?:big5|gbk|gb18030|johab|sjis|mskanji|shift_?jis|shift_jis_2004|uhc|win932|win936|win949|win950)/i;
 
+function isUnreadable(encoding: string | undefined): boolean {
+  return encoding !== undefined && UNREADABLE.test(encoding);
+}
+
 export function needOf(session: Session, unit: Unit): Need {
   const { transaction, settings } = session;
   if (unit.leaderOnly) return 'leader';
@@ -98,8 +102,8 @@ export function needOf(session: Session, unit: Unit): Need {
   if (unit.plan.pins.length > 0) return 'leader';
   if (unit.plan.sharesSnapshot) return 'leader';
   if (transaction.kind === 'deferred') return routeOfTransaction(transaction.modes, settings.transactionDefaults);
-  const encoding = settings.valueOf('client_encoding');
-  if (encoding !== undefined && UNREADABLE.test(encoding)) return 'leader';
+  if (isUnreadable(settings.valueOf('client_encoding')) || isUnreadable(session.told.get('client_encoding')))
+    return 'leader';
   const { begin, committing, target } = unit.plan;
   // A batch that begins with BEGIN READ ONLY, as JDBC sends it; what could write in it fails by the client's own wish.
   if (begin !== null && unit.simple === null && !committing) {

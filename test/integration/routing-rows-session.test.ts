@@ -11,7 +11,7 @@ import { playScript } from '../support/play-script.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 import { findBinDir } from '../support/programs-folder.ts';
 import { RawClient } from '../support/raw-client.ts';
-import { type Row, runRow } from '../support/routing-rows.ts';
+import { PINS, type Row, runRow } from '../support/routing-rows.ts';
 
 /** ROUTING.md, "Where a statement goes": its second half, transactions and what stays in a session. */
 const read = (name: string, ...steps: string[]): Row => ({
@@ -69,30 +69,21 @@ const ROWS: readonly Row[] = [
   lead('a cursor in a transaction', 'BEGIN', 'DECLARE c CURSOR FOR SELECT 1', 'FETCH c'),
   read('a cursor in a READ ONLY transaction', 'BEGIN READ ONLY', 'DECLARE c CURSOR FOR SELECT 1', 'FETCH c'),
   lead('EXECUTE of a prepared write', 'PREPARE p AS INSERT INTO t VALUES (70)', 'EXECUTE p'),
+  lead('a read in an encoding whose bytes may look like quotes', "SET client_encoding = 'SJIS'", "SELECT 'x'"),
+  read('a read in an encoding whose bytes do not', "SET client_encoding = 'EUC_JP'", "SELECT 'x'"),
+  lead(
+    'a backslash without standard_conforming_strings',
+    'SET standard_conforming_strings = false',
+    String.raw`SELECT 'a\\b'`,
+  ),
+  read(
+    'a backslash with standard_conforming_strings',
+    'SET standard_conforming_strings = on',
+    String.raw`SELECT 'a\\b'`,
+  ),
   lead('PREPARE TRANSACTION', 'BEGIN', 'INSERT INTO t VALUES (4)', "PREPARE TRANSACTION 'x'"),
   { ...lead('COMMIT PREPARED', "COMMIT PREPARED 'x'"), effect: ['SELECT count(*) FROM t WHERE i = 4', '1'] },
   { ...lead('ROLLBACK PREPARED', "ROLLBACK PREPARED 'nosuch'"), code: '42704' },
-];
-
-/** Statement, and the reason that SHOW CLIENTS must give from then on; what ends it, where something does. */
-const PINS: readonly (readonly [name: string, steps: readonly string[], pin: string, ends: string | null])[] = [
-  ['LISTEN', ['LISTEN c'], 'listen', 'UNLISTEN *'],
-  ['a temporary table', ['CREATE TEMPORARY TABLE temp1 (i int)'], 'temporary-objects', 'DISCARD ALL'],
-  ['a table in pg_temp', ['CREATE TABLE pg_temp.temp2 (i int)'], 'temporary-objects', 'DISCARD TEMP'],
-  ['a temporary view', ['CREATE TEMPORARY VIEW temp3 AS SELECT 1'], 'temporary-objects', 'DISCARD ALL'],
-  ['a temporary sequence', ['CREATE TEMPORARY SEQUENCE temp4'], 'temporary-objects', 'DISCARD ALL'],
-  ['a search_path with pg_temp', ['SET search_path = pg_temp, public'], 'temporary-objects', 'DISCARD ALL'],
-  ['an advisory lock', ['SELECT pg_advisory_lock(1)'], 'advisory-lock', 'SELECT pg_advisory_unlock(1)'],
-  [
-    'a schema-qualified advisory lock',
-    ['SELECT pg_catalog.pg_advisory_lock(2)'],
-    'advisory-lock',
-    'SELECT pg_advisory_unlock_all()',
-  ],
-  ['a cursor WITH HOLD', ['BEGIN', 'DECLARE c CURSOR WITH HOLD FOR SELECT 1', 'COMMIT'], 'held-cursor', 'CLOSE c'],
-  ['setseed', ['SELECT setseed(0.5)'], 'session-state', 'DISCARD ALL'],
-  ['LOAD', ["LOAD '$libdir/plugins/nosuch'"], '', null],
-  ['CREATE EXTENSION', ['CREATE EXTENSION IF NOT EXISTS plpgsql'], 'session-state', 'DISCARD ALL'],
 ];
 
 describe('transactions and what stays in a session', () => {
@@ -176,6 +167,23 @@ describe('transactions and what stays in a session', () => {
     await client.end();
     const gone = `SELECT count(*) FROM pg_stat_activity WHERE pid = ${pid}`;
     await until(async () => (await cluster.sql('node1', gone)) === '0', 'the connection is closed');
+  });
+
+  test('encodings and strings are read as the role’s defaults on the server say', async () => {
+    await cluster.sql(
+      'node1',
+      "CREATE ROLE odd LOGIN PASSWORD 'odd'; ALTER ROLE odd SET standard_conforming_strings = off",
+    );
+    let client: Client | null = null;
+    await until(async () => {
+      client = await connectTo(cluster.port, { user: 'odd', password: 'odd' }).catch(() => null);
+      return client !== null;
+    }, 'the role is there');
+    const odd = client as unknown as Client;
+    await untilServedBy(odd, 'SELECT 1', (node) => node === 'node2');
+    await odd.query(String.raw`SELECT 'it\'s' AS x`);
+    assert.equal(await nodeOf(odd), 'node1');
+    await odd.end();
   });
 
   test('BEGIN is answered by the proxy and sent with the first statement', async () => {

@@ -67,3 +67,24 @@ export async function psql(cluster: ProxyCluster, ...commands: readonly string[]
   );
   return stdout.trim();
 }
+
+/** Statement, and the reason that SHOW CLIENTS must give from then on; what ends it, where something does. */
+export const PINS: readonly (readonly [name: string, steps: readonly string[], pin: string, ends: string | null])[] = [
+  ['LISTEN', ['LISTEN c'], 'listen', 'UNLISTEN *'],
+  ['a temporary table', ['CREATE TEMPORARY TABLE temp1 (i int)'], 'temporary-objects', 'DISCARD ALL'],
+  ['a table in pg_temp', ['CREATE TABLE pg_temp.temp2 (i int)'], 'temporary-objects', 'DISCARD TEMP'],
+  ['a temporary view', ['CREATE TEMPORARY VIEW temp3 AS SELECT 1'], 'temporary-objects', 'DISCARD ALL'],
+  ['a temporary sequence', ['CREATE TEMPORARY SEQUENCE temp4'], 'temporary-objects', 'DISCARD ALL'],
+  ['a search_path with pg_temp', ['SET search_path = pg_temp, public'], 'temporary-objects', 'DISCARD ALL'],
+  ['an advisory lock', ['SELECT pg_advisory_lock(1)'], 'advisory-lock', 'SELECT pg_advisory_unlock(1)'],
+  [
+    'a schema-qualified advisory lock',
+    ['SELECT pg_catalog.pg_advisory_lock(2)'],
+    'advisory-lock',
+    'SELECT pg_advisory_unlock_all()',
+  ],
+  ['a cursor WITH HOLD', ['BEGIN', 'DECLARE c CURSOR WITH HOLD FOR SELECT 1', 'COMMIT'], 'held-cursor', 'CLOSE c'],
+  ['setseed', ['SELECT setseed(0.5)'], 'session-state', 'DISCARD ALL'],
+  ['LOAD', ["LOAD '$libdir/plugins/nosuch'"], '', null],
+  ['CREATE EXTENSION', ['CREATE EXTENSION IF NOT EXISTS plpgsql'], 'session-state', 'DISCARD ALL'],
+];
