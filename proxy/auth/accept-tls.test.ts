@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { connect as connectTls, type ConnectionOptions, createSecureContext, type TLSSocket } from 'node:tls';
-import { type Authority, createAuthority } from '../../test/support/certificates.ts';
+import { type Authority, createAuthority, withoutOpenssl } from '../../test/support/certificates.ts';
 import * as decode from '../wire/decode.ts';
 import * as encode from '../wire/encode.ts';
 import * as encodeAuth from '../wire/encode-auth.ts';
@@ -17,7 +17,7 @@ import type { AcceptOutcome } from './types.ts';
 const salt = Buffer.from('0123456789abcdef');
 const keys = await keysOfPassword('secret', salt, 1);
 
-describe('accepting a client over TLS', () => {
+describe('accepting a client over TLS', { skip: withoutOpenssl }, () => {
   let server: Server;
   let port = 0;
   let outcome: Promise<AcceptOutcome>;

@@ -5,20 +5,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { withoutOpenssl } from '../../test/support/certificates.ts';
 import { endPointBinding, subjectOf } from './certificate.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'leasehold-certificates-'));
 after(() => rmSync(folder, { recursive: true }));
-const openssl = (() => {
-  try {
-    execFileSync('openssl', ['version'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-})();
-const skip = openssl ? false : 'no openssl program here';
-
 function certificate(subject: string, ...args: string[]): Buffer {
   const [key, file] = [join(folder, 'key'), join(folder, 'crt')];
   const request = ['req', '-x509', '-nodes', '-utf8', '-days', '2', '-subj', subject, '-keyout', key, '-out', file];
@@ -41,7 +32,7 @@ const signatures: readonly (readonly [name: string, args: string[], hash: string
   ['Ed25519, which has no hash', ['-newkey', 'ed25519'], null],
 ];
 for (const [name, args, hash] of signatures) {
-  test(`the channel binding of a certificate signed by ${name}`, { skip }, () => {
+  test(`the channel binding of a certificate signed by ${name}`, { skip: withoutOpenssl }, () => {
     const der = certificate('/CN=x', ...args);
     assert.deepEqual(endPointBinding(der), hash === null ? null : createHash(hash).update(der).digest());
   });
@@ -54,7 +45,7 @@ const subjects: readonly (readonly [name: string, subject: string, commonName: s
   ['two values in one part', '/O=x/CN=app+UID=7', 'app', 'UID=7+CN=app,O=x'],
 ];
 for (const [name, subject, commonName, distinguishedName] of subjects) {
-  test(`a subject with ${name} is written as PostgreSQL writes it`, { skip }, () => {
+  test(`a subject with ${name} is written as PostgreSQL writes it`, { skip: withoutOpenssl }, () => {
     const multi = subject.includes('+UID') ? ['-multivalue-rdn'] : [];
     const der = certificate(subject, ...EC, ...multi);
     assert.deepEqual(subjectOf(der), { commonName, distinguishedName });

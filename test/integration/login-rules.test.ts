@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
-import { type Authority, createAuthority, type Issued } from '../support/certificates.ts';
+import { type Authority, createAuthority, type Issued, withoutOpenssl } from '../support/certificates.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 import { command } from './login-support.ts';
 
@@ -27,6 +27,7 @@ host    replication postgres 127.0.0.1/32   scram-sha-256
 `;
 
 describe('who may log in, by rules, certificates and passwords, with psql and node-postgres', {
+  skip: withoutOpenssl,
   timeout: 120_000,
 }, () => {
   let cluster: ProxyCluster;

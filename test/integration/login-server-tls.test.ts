@@ -8,7 +8,7 @@ import { loginToBackend } from '../../proxy/auth/backend-login.ts';
 import { keysOfPassword, parseVerifier } from '../../proxy/auth/scram.ts';
 import type { BackendLogin, BackendTls, Credentials } from '../../proxy/auth/types.ts';
 import { backendTls, driverTls } from '../../proxy/server/tls.ts';
-import { type Authority, createAuthority } from '../support/certificates.ts';
+import { type Authority, createAuthority, withoutOpenssl } from '../support/certificates.ts';
 import { postgresBinDir, startServer, type TestServer } from './login-support.ts';
 
 const binDir = await postgresBinDir();
@@ -20,7 +20,7 @@ hostnossl all secret    all reject
 `;
 
 describe('logging in to a server with TLS', {
-  skip: binDir === null ? 'no PostgreSQL server programs here' : false,
+  skip: binDir === null ? 'no PostgreSQL server programs here' : withoutOpenssl,
   timeout: 60_000,
 }, () => {
   let server: TestServer;

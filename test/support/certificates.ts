@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +9,9 @@ export interface Issued {
   readonly certFile: string;
   readonly keyFile: string;
 }
+
+/** Why tests with certificates are skipped; false: they are not. */
+export const withoutOpenssl = spawnSync('openssl', ['version']).status === 0 ? false : 'no openssl program here';
 
 /** A certificate authority for one test, in a folder of its own; made by the program openssl. */
 export interface Authority {
