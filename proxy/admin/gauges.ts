@@ -1,6 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import { buildStatus } from './status.ts';
-import type { AdminProviders } from './types.ts';
+import type { AdminProviders, PoolRow } from './types.ts';
 import { VERSION } from './version.ts';
 
 export type Gauges = ReturnType<typeof createGauges>;
@@ -90,7 +90,7 @@ export function readGauges(gauges: Gauges, providers: AdminProviders): void {
     }
     gauges.shadowStale.inc(row.naive_stale);
   }
-  for (const pool of providers.pools()) {
+  for (const pool of poolsInUse(providers)) {
     const labels = { database: pool.database, user: pool.user, node: pool.node, role: pool.role };
     gauges.poolServers.set({ ...labels, state: 'active' }, pool.sv_active);
     gauges.poolServers.set({ ...labels, state: 'idle' }, pool.sv_idle);
@@ -100,4 +100,15 @@ export function readGauges(gauges: Gauges, providers: AdminProviders): void {
     gauges.poolClients.set({ ...labels, state: 'waiting' }, pool.cl_waiting);
     gauges.poolWait.set(labels, pool.maxwait_ms / 1000);
   }
+}
+
+/** More pools than that are no use in a graph. */
+const MAX_POOLS = 300;
+
+/** With a connection, or somebody who waits for one: names of databases that are none leave no series behind. */
+function poolsInUse(providers: AdminProviders): PoolRow[] {
+  return providers
+    .pools()
+    .filter((pool) => pool.sv_active + pool.sv_idle + pool.sv_login + pool.cl_waiting > 0)
+    .slice(0, MAX_POOLS);
 }
