@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { join } from 'node:path';
 import type { TestResult } from './suite.ts';
-import { asPostgres, postgresEnv } from './targets.ts';
+import { postgresEnv } from './targets.ts';
 
 export interface ClientRun {
   readonly name: string;
@@ -37,7 +37,6 @@ export class ClientProcess {
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: run.timeoutMs,
       killSignal: 'SIGKILL',
-      ...asPostgres(),
     });
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#take(text));
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {

@@ -70,7 +70,7 @@ export function superuserEnv(target: Target, database = 'postgres'): NodeJS.Proc
   };
 }
 
-/** The same for the application's user, without TLS; a home that PostgreSQL's user can write, since some runtimes want one. */
+/** The same for the application's user, without TLS. Its home is the folder of the output: no settings of whoever runs this. */
 export function appEnv(target: Target): NodeJS.ProcessEnv {
   return {
     PGHOST: target.host,
