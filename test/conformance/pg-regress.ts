@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { runLogged, superuserEnv } from './logged.ts';
 import { prepareSource, sourceOf } from './postgres-source.ts';
@@ -30,6 +30,8 @@ export async function runRegress(
   const { tree, libraries, testPrograms } = sourceOf(work);
   const input = join(tree, run.input);
   makeFolder(folder);
+  // Extensions' tests read their data by a relative path.
+  if (existsSync(join(input, 'data'))) symlinkSync(join(input, 'data'), join(folder, 'data'));
   const tests = 'schedule' in run.tests ? [`--schedule=${join(input, run.tests.schedule)}`] : run.tests.names;
   const args = [
     `--inputdir=${input}`,
