@@ -64,7 +64,7 @@ describe('logging in through the proxy', {
 
   /** The smallest proxy: one client, one backend, bytes piped. */
   async function serve(socket: Socket): Promise<void> {
-    const options = { verifiers, tls, tlsRequired, timeoutMs: 500, signal: stopped.signal };
+    const options = { verifiers, tls, tlsRequired, timeoutMs: 5000, signal: stopped.signal };
     const client = await acceptClient(socket, options);
     outcomes.push(client);
     if (client.kind !== 'client') return;
