@@ -35,6 +35,7 @@ test('an explained difference explains its own lines only', () => {
 test('an explained difference that no longer occurs is reported, for its own suite and side only', () => {
   const same = [result('b', 'passed')];
   assert.deepEqual(compare('s', 'transaction', same, same, [known]).outdated, [known]);
+  assert.deepEqual(compare('s', 'transaction', same, same, [{ ...known, sometimes: true }]).outdated, []);
   assert.deepEqual(compare('s', 'session', same, same, [known]).outdated, []);
   assert.deepEqual(compare('t', 'transaction', same, same, [known]).outdated, []);
 });

@@ -9,6 +9,7 @@ const schema = z.array(
     test: z.string().min(1),
     sides: z.array(z.enum(['transaction', 'session'])).min(1),
     why: z.string().min(1),
+    sometimes: z.boolean().optional(),
     lines: z.array(z.string().regex(/^[-+]/)).min(1).optional(),
   }),
 );
