@@ -63,7 +63,8 @@ export function isTemporarySchema(schema: string): boolean {
 export function pinOfFunction(schema: string | null, name: string): PinReason | null {
   if (name.startsWith('dblink_connect')) return 'session-state';
   if (schema !== null && schema !== 'pg_catalog') return null;
-  if (/^pg_(?:try_)?advisory_lock(?:_shared)?$/.test(name)) return 'advisory-lock';
+  // An unlock too: the server is asked then what is left, and the pin ends with the last lock.
+  if (/^pg_(?:try_)?advisory_(?:un)?lock(?:_shared|_all)?$/.test(name)) return 'advisory-lock';
   if (name === 'currval' || name === 'lastval') return 'sequence-values';
   return name === 'setseed' || name === 'pg_replication_origin_session_setup' ? 'session-state' : null;
 }

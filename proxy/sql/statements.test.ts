@@ -256,3 +256,13 @@ for (const [text, expected] of details) {
     assert.deepEqual(detail, expected);
   });
 }
+
+for (const call of [
+  'pg_advisory_unlock(1)',
+  'pg_catalog.pg_advisory_unlock_shared(1, 2)',
+  'pg_advisory_unlock_all()',
+]) {
+  test(`after ${call} the server is asked which locks are left`, () => {
+    assert.deepEqual(classify(`SELECT ${call}`).pins, ['advisory-lock']);
+  });
+}
