@@ -168,12 +168,17 @@ const ROLE_SETTING = /^(?:transaction_|in_hot_standby|primary_|synchronous_|hot_
 const CATALOG_SETTING =
   /^(?:role|session_authorization|default_tablespace|temp_tablespaces|default_table_access_method|default_text_search_config)$/;
 
+/** Plans, sequences and temporary objects are the leader connection's: DISCARD of them elsewhere would be in vain. */
+function discardsOnServer(statement: StatementInfo): boolean {
+  return statement.kind === 'discard' && statement.what !== 'all';
+}
+
 function isInCatalog(statement: StatementInfo): boolean {
   return statement.kind === 'set' && statement.value !== null && CATALOG_SETTING.test(statement.name);
 }
 
 function targetOf(classification: Classification): UnitPlan['target'] {
-  if (classification.statements.some(isInCatalog)) return 'leader';
+  if (classification.statements.some((s) => isInCatalog(s) || discardsOnServer(s))) return 'leader';
   const free = classification.statements.every(
     (s) =>
       ((s.kind === 'set' || s.kind === 'show') && !ROLE_SETTING.test(s.name)) ||
