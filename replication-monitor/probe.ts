@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
+import { GuardedSocket } from '../common/guarded-socket.ts';
 import { LeaseholdError } from '../common/errors.ts';
 import { type Lsn, NO_LSN, parseLsn } from '../common/lsn.ts';
 import type { ProbeSample } from './freshness.ts';
@@ -73,6 +74,7 @@ export async function openProbe(target: ProbeTarget, onLost: (reason: string) =>
     application_name: 'leasehold monitor',
     connectionTimeoutMillis: target.connectTimeoutMs,
     keepAlive: true,
+    stream: () => new GuardedSocket(),
     ...(target.tls === undefined ? {} : { ssl: target.tls }),
   });
   let over = false;

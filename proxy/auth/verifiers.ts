@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { Client, DatabaseError } from 'pg';
+import { GuardedSocket } from '../../common/guarded-socket.ts';
 import type { Clock } from '../../common/clock.ts';
 import type { ServiceConfig } from '../../common/config/schema.ts';
 import { ClientError } from '../../common/errors.ts';
@@ -115,6 +116,7 @@ export function createVerifierSource(options: VerifierSourceOptions): VerifierSo
     for (const [old, client] of connections) if (connections.size >= 2 * MAX_SERVERS) drop(old, client);
     const timeoutMs = options.timeoutMs ?? 1000;
     const client = new Client({
+      stream: () => new GuardedSocket(),
       ...server,
       user: options.service.user,
       password: options.service.password,
