@@ -28,7 +28,7 @@ describe('pools and time-outs', () => {
   before(async () => {
     cluster = await ProxyCluster.start({
       followers: 1,
-      proxy: { users: USERS, pool: { size: 5, maxConnectionsPerNode: 8 }, timeouts: { clientLoginTimeoutMs: 500 } },
+      proxy: { users: USERS, pool: { size: 5, maxConnectionsPerNode: 8 }, timeouts: { clientLoginTimeoutMs: 3000 } },
     });
     for (const user of Object.keys(USERS)) {
       await cluster.sql('node1', `CREATE ROLE "${user}" LOGIN PASSWORD '${user}'`);
