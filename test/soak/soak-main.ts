@@ -113,6 +113,9 @@ async function conclude(cluster: LocalCluster, options: Options, outcome: Outcom
     `seed ${options.seed}: ${options.clients} clients, ${options.minutes} minutes, ${ledger.connections} connections, ${ledger.requests} tasks, ` +
       `${rows.acknowledged} acknowledged rows (${rows.lost} lost), ${outcome.switchovers} switchovers, ${ledger.expectedErrors} connections ended by them`,
   );
+  console.log(
+    `term ${(await cluster.status()).term} at the end: 1 and one for each switchover, unless the machine was too busy for the lease`,
+  );
   console.log(`descriptors: ${rest.fds} before, ${last.fds} after (${last.servers} server connections)`);
   for (const problem of problems) console.log(`FAILED: ${problem}`);
   if (problems.length === 0) console.log('flat, nothing lost, nobody heard what is another’s');
