@@ -10,7 +10,7 @@ const LIMIT_MS = 400;
 /** One role for each setting; `password` is the name. */
 const USERS = {
   query: { queryTimeoutMs: LIMIT_MS },
-  transaction: { transactionTimeoutMs: LIMIT_MS },
+  transaction: { transactionTimeoutMs: 3 * LIMIT_MS },
   idle: { idleTransactionTimeoutMs: LIMIT_MS },
   gone: { clientIdleTimeoutMs: LIMIT_MS },
   few: { maxConnections: 1, waitTimeoutMs: 300 },
@@ -152,7 +152,7 @@ describe('pools and time-outs', () => {
     const other = await connect('transaction');
     for (let i = 0; i < 8; i++) {
       await other.query('BEGIN');
-      await other.query('SELECT pg_sleep(0.1)');
+      await other.query('SELECT pg_sleep(0.2)');
       await other.query('COMMIT');
     }
   });
