@@ -1,9 +1,13 @@
 /**
- * Which of the proxy's prepared statements a backend has, by server name (see `session/prepared.ts`), the one used
- * longest ago first.
+ * Which prepared statements a backend has, those used longest ago first: the proxy's own by server name (see
+ * `session/prepared.ts`), and those that it has under a client's name for EXECUTE (see `session/align.ts`).
  */
 export class BackendStatements {
-  /** A Map keeps insertion order; a use deletes and inserts anew. */
+  /** By name, what it is. At most as many as the bound; another client may give the same name to something else. */
+  readonly clientNames = new Map<string, string>();
+  /** Nobody knows what it has: all are taken away before the next use. */
+  unknown = false;
+  /** A Set keeps insertion order; a use deletes and inserts anew. */
   readonly #names = new Set<string>();
 
   has(serverName: string): boolean {
@@ -17,6 +21,20 @@ export class BackendStatements {
   touch(serverName: string): void {
     this.#names.delete(serverName);
     this.#names.add(serverName);
+  }
+
+  touchName(clientName: string): void {
+    const identity = this.clientNames.get(clientName);
+    if (identity === undefined) return;
+    this.clientNames.delete(clientName);
+    this.clientNames.set(clientName, identity);
+  }
+
+  /** The client's name to give up before another is added; null: there is room. */
+  nameToEvict(max: number, added: string): string | null {
+    if (this.clientNames.size < max || this.clientNames.has(added)) return null;
+    for (const oldest of this.clientNames.keys()) return oldest;
+    return null;
   }
 
   /** Notes a statement that is being prepared. Returns the name to close for it, if the backend then has more than `max`. */
@@ -35,7 +53,10 @@ export class BackendStatements {
     this.#names.delete(serverName);
   }
 
+  /** All are gone. */
   clear(): void {
     this.#names.clear();
+    this.clientNames.clear();
+    this.unknown = false;
   }
 }

@@ -60,8 +60,7 @@ export class Backend implements FrameSink {
   readonly createdAtMs: number;
   readonly statements = new BackendStatements();
   idleSinceMs: number;
-  /** When the pool last saw that it still answers. */
-  checkedAtMs: number;
+  checkedAtMs: number; // when the pool last saw that it still answers
   /** Closed when it is free at or after this moment. */
   retireAtMs = Infinity;
   resting = false; // in its pool, unused
@@ -71,6 +70,7 @@ export class Backend implements FrameSink {
   lifeShare = 1;
   /** What was SET on it; null: not known, to be reset before the next use. */
   settings: SettingsImage | null;
+  doubtedBy: unknown = null; // who may have set there what nobody saw; reset before anybody else uses it
   /** It has state of a session that no SET takes away (a lock, a held cursor): nobody else may have it. */
   soiled = false;
   /** Whose unnamed statement it has, and which of theirs. */

@@ -21,6 +21,16 @@ export function runInternal(
   timeoutMs: number,
   maxRows = DEFAULT_MAX_ROWS,
 ): Promise<InternalRows> {
+  return exchangeInternal(backend, query(sql), timeoutMs, maxRows);
+}
+
+/** The same for messages of the proxy's own that one ReadyForQuery answers. */
+export function exchangeInternal(
+  backend: Backend,
+  messages: Buffer,
+  timeoutMs: number,
+  maxRows = DEFAULT_MAX_ROWS,
+): Promise<InternalRows> {
   const user = backend.user;
   return new Promise((resolve, reject) => {
     if (backend.closed) {
@@ -45,7 +55,7 @@ export function runInternal(
       ),
     );
     backend.resume();
-    backend.write(query(sql));
+    backend.write(messages);
   });
 }
 

@@ -5,6 +5,7 @@ import { isOwnSetting, NO_OWN, type OwnValues, withOwn } from '../routing/own-se
 import { type SettingsImage, startupImage } from '../routing/settings-image.ts';
 import { backendKeyData, READY_IDLE } from '../wire/encode.ts';
 import type { SessionContext } from '../session/context.ts';
+import { settleDoubt } from '../session/give-back.ts';
 import { asClientError } from '../session/errors.ts';
 import { TOKEN } from '../session/own-settings.ts';
 import { bringTo } from '../session/settings-restore.ts';
@@ -102,6 +103,7 @@ function renameTo(session: Session, processId: number): void {
 /** A server with the client's settings. What a follower refuses, the leader may know better: the role may be new. */
 async function findFor(session: Session, image: SettingsImage, signal: AbortSignal): Promise<Placed> {
   const placed = await find(session, new Unit(), introductionNeed(session), signal);
+  settleDoubt(session, placed.backend);
   try {
     if (placed.backend.settings !== image) await bringTo(placed.backend, image);
     return placed;
@@ -111,6 +113,7 @@ async function findFor(session: Session, image: SettingsImage, signal: AbortSign
     if (placed.backend.place.role === 'leader' || !(error instanceof ClientError) || !leads(session)) throw error;
   }
   const onLeader = await find(session, new Unit(), 'leader', signal);
+  settleDoubt(session, onLeader.backend);
   try {
     if (onLeader.backend.settings !== image) await bringTo(onLeader.backend, image);
     return onLeader;

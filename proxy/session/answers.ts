@@ -1,12 +1,13 @@
 import { decodeErrorFields } from '../wire/decode.ts';
-import { errorResponse } from '../wire/encode.ts';
+import { errorResponse, withName } from '../wire/encode.ts';
+import type { Recovery } from '../routing/retry.ts';
 import type { BackendLoss } from '../pool/backend.ts';
 import { isTagInDoubt, tellInDoubt } from './cancel.ts';
 import { stateLost, lossReason } from './errors.ts';
 import type { Entry } from './exchange.ts';
 import { decide, afterLossInFlight, afterLossBetween } from './recovery.ts';
-import type { Prepared } from './prepared.ts';
 import { onReady } from './ready.ts';
+import { meetsStalePlan, renewStatement } from './stale-plans.ts';
 import { XID_ENTRY } from './outcome.ts';
 import type { Session } from './session.ts';
 
@@ -84,6 +85,8 @@ function onAside(session: Session, type: number, buffer: Buffer, start: number, 
   session.out.relay(buffer, start, end);
 }
 
+const AGAIN: Recovery = { kind: 'again' };
+
 function onServerError(session: Session, entry: Entry, buffer: Buffer, start: number, end: number): void {
   const fields = decodeErrorFields(buffer, start + 5, end);
   const skipped = session.skipped.splice(0);
@@ -96,6 +99,12 @@ function onServerError(session: Session, entry: Entry, buffer: Buffer, start: nu
     session.backend?.lose(`preparing the server failed: ${fields.message}`);
     return;
   }
+  if (meetsStalePlan(session, entry, fields)) {
+    session.stale = entry.prepared;
+    session.recovery = AGAIN;
+    session.out.discard();
+    return;
+  }
   const recovery = decide(session, fields);
   if (recovery.kind !== 'pass-on') {
     session.recovery = recovery;
@@ -106,13 +115,28 @@ function onServerError(session: Session, entry: Entry, buffer: Buffer, start: nu
   session.errored = true;
   session.context.metrics.serverError(fields.sqlState);
   for (const each of skipped.toReversed()) each.undo?.();
+  // A server drops the old unnamed statement before it reads the new one.
+  if (entry.kind === 'parse' && entry.prepared?.serverName === '') session.statements.unnamed = null;
   readOnToSync(session);
   if (entry.kind === 'fail') session.out.send(entry.bytes);
   else if (fields.sqlState === '57014' && session.unit?.timeout) session.out.send(errorResponse(session.unit.timeout));
-  else session.out.relay(buffer, start, end);
+  else relayError(session, entry, buffer, start, end);
   if (fields.routine === 'RevalidateCachedQuery' && entry.prepared !== null && entry.prepared.serverName !== '') {
-    renewStatement(session, entry.prepared);
+    renewStatement(session, entry.prepared, null); // its next try makes it anew
   }
+}
+
+/** A client knows its statement by the name that it gave. */
+function relayError(session: Session, entry: Entry, buffer: Buffer, start: number, end: number): void {
+  const { prepared } = entry;
+  const named = prepared !== null && prepared.serverName !== '' && prepared.sql === null;
+  if (!named || !buffer.subarray(start, end).includes(`"${prepared.serverName}"`)) {
+    session.out.relay(buffer, start, end);
+    return;
+  }
+  let clientName = '';
+  for (const [name, each] of session.statements.named) if (each === prepared) clientName = name;
+  session.out.send(withName(buffer.subarray(start, end), `"${prepared.serverName}"`, `"${clientName}"`));
 }
 
 /** The server ignores everything up to a Sync: if that has not come yet, the client's input must be read for it. */
@@ -133,16 +157,6 @@ function forgetSkippedParses(session: Session, skipped: readonly Entry[]): void 
     if (prepared.serverName !== '') backend.statements.delete(prepared.serverName);
     else backend.unnamedOwner = null;
   }
-}
-
-/**
- * Its result type changed under DDL, and every server that has it refuses it. The session may have prepared it after the DDL, and
- * the proxy answered from what was there: its next try makes it anew.
- */
-function renewStatement(session: Session, prepared: Prepared): void {
-  const { named } = session.statements;
-  const renewed = session.context.statements.renew(session.client.database, prepared);
-  for (const [name, each] of named) if (each === prepared) named.set(name, renewed);
 }
 
 /** The session's server is gone. */

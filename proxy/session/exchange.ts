@@ -18,7 +18,7 @@ export interface Entry {
   readonly prepared: Prepared | null;
   /** Query and Execute: what runs, where the proxy must follow its effects. */
   readonly tracked: Classification | null;
-  /** Takes back what the proxy noted when the message came, if the server never carries it out. */
+  /** Takes back what the proxy noted when the message came, if it failed or the server never came to carry it out. */
   readonly undo: (() => void) | null;
 }
 

@@ -81,6 +81,7 @@ export function resetAndGive(backend: Backend, pool: Pool): void {
     () => {
       backend.statements.clear();
       backend.unnamedOwner = null;
+      backend.doubtedBy = null;
       backend.settings = NO_SETTINGS;
       pool.give(backend);
     },

@@ -9,8 +9,10 @@ import { mergePlans, OPAQUE_PLAN } from './plan.ts';
 import { mayStillLead } from './release.ts';
 import { sendEntry } from './send.ts';
 import type { Session } from './session.ts';
+import { mention } from './sql-statements.ts';
 import { startUnit } from './start.ts';
-import { addExtended, simpleUnit, SYNC_ENTRY, Unit } from './unit.ts';
+import { addExtended } from './extended.ts';
+import { dropUnnamed, simpleUnit, SYNC_ENTRY, Unit } from './unit.ts';
 
 export const QUERY = 0x51;
 const SYNC_TYPE = 0x53;
@@ -68,12 +70,15 @@ function onQuery(session: Session, buffer: Buffer, start: number, end: number): 
     // In the middle of an unsynced sequence: it follows the unit.
     const classification = session.classify(message.subarray(5, queryTextEnd(message, 5, message.length)));
     gathered.widen(classification);
-    gathered.add(queryEntry(message, 'query', gathered.plan.tracked ? classification : null));
+    mention(gathered, classification, session.statements);
+    const undo = dropUnnamed(session.statements);
+    gathered.add({ ...queryEntry(message, 'query', gathered.plan.tracked ? classification : null), undo });
     gathered.complete = true;
     begin(session, gathered);
     return;
   }
   const classification = session.classify(buffer.subarray(start + 5, queryTextEnd(buffer, start + 5, end)));
+  session.statements.unnamed = null;
   const unit = simpleUnit(message, classification);
   if (!answerLocally(session, unit)) begin(session, unit);
 }
@@ -189,7 +194,8 @@ function feedQuery(session: Session, unit: Unit, type: number, message: Buffer):
     const classification = session.classify(message.subarray(5, queryTextEnd(message, 5, message.length)));
     unit.widen(classification);
     if (unit.plan.tracked) session.settings.beginTransaction();
-    sendEntry(session, queryEntry(message, 'query', unit.plan.tracked ? classification : null));
+    const undo = dropUnnamed(session.statements);
+    sendEntry(session, { ...queryEntry(message, 'query', unit.plan.tracked ? classification : null), undo });
   }
   session.phase = 'busy';
 }

@@ -32,11 +32,23 @@ function answerSimple(session: Session, unit: Unit, classification: Classificati
   }
   if (unit.plan.own) return answerOwnUnit(session, unit);
   if (statement === undefined || statement.kind === 'read' || statement.kind === 'write') return false;
+  if (statement.kind === 'deallocate' && deallocated(session, statement)) return true;
   if (session.pins.size > 0 && session.backend !== null) return false; // its server is there: no use in waiting
   const answer = transactionAnswer(session.transaction, statement, textOf(unit.entries[0]?.bytes as Buffer, statement));
   if (answer === null || answer.kind === 'error') return false;
   complete(session, answer, statement);
   session.out.send(encode.readyForQuery(readyStatus(session.transaction)));
+  return true;
+}
+
+/** A name of this session is gone; servers keep what they have under it for others. False: a server must word the error. */
+function deallocated(session: Session, statement: StatementInfo & { readonly kind: 'deallocate' }): boolean {
+  const { statements, transaction } = session;
+  if (readyStatus(transaction) === 'E') return false;
+  if (statement.name === null) statements.clear();
+  else if (!statements.named.delete(statement.name)) return false;
+  session.out.send(encode.commandComplete(statement.name === null ? 'DEALLOCATE ALL' : 'DEALLOCATE'));
+  session.out.send(encode.readyForQuery(readyStatus(transaction)));
   return true;
 }
 
@@ -73,14 +85,18 @@ function textOf(message: Buffer, statement: StatementInfo): string {
 /** BEGIN alone, and what changes or ends a transaction that no server has seen. */
 function answerTransaction(session: Session, unit: Unit): boolean {
   const statement = onlyStatement(unit);
-  if (statement === null || (session.pins.size > 0 && session.backend !== null)) return false;
+  if (statement === null) return false;
+  if (statement.kind !== 'deallocate' && session.pins.size > 0 && session.backend !== null) return false;
   const binds = unit.entries.filter(({ kind }) => kind === 'bind');
   const prepared = binds[0]?.prepared;
   if (binds.length !== 1 || prepared === null || prepared === undefined) return false;
   if (unit.entries.some((entry) => !isPlain(entry, prepared))) return false;
   const text = prepared.parse.subarray(prepared.textStart, prepared.textEnd);
   const sql = statement.start < 0 ? text.toString() : text.toString('utf8', statement.start, statement.end);
-  const answer = transactionAnswer(session.transaction, statement, sql);
+  const answer =
+    statement.kind === 'deallocate'
+      ? deallocateAnswer(session, unit, statement)
+      : transactionAnswer(session.transaction, statement, sql);
   if (answer === null || answer.kind === 'error') return false;
   for (const { kind, bytes, prepared: of } of unit.entries) {
     if (kind === 'parse') session.out.send(encode.PARSE_COMPLETE);
@@ -98,6 +114,18 @@ function answerTransaction(session: Session, unit: Unit): boolean {
 function describeNothing(session: Session, statement: boolean): void {
   if (statement) session.out.send(encode.parameterDescription([]));
   session.out.send(encode.NO_DATA);
+}
+
+/** The name was taken away when the Execute came (`applySql`). */
+function deallocateAnswer(
+  { transaction }: Session,
+  unit: Unit,
+  { name }: StatementInfo & { readonly kind: 'deallocate' },
+): LocalAnswer | null {
+  if (readyStatus(transaction) === 'E') return null;
+  if (name === null) return { kind: 'complete', tag: 'DEALLOCATE ALL', next: transaction };
+  const before = unit.named?.get(name) ?? null;
+  return before === null ? null : { kind: 'complete', tag: 'DEALLOCATE', next: transaction };
 }
 
 /** Part of running this statement once, and of nothing else. */

@@ -20,6 +20,9 @@ function classified(...kinds: StatementInfo['kind'][]): Classification {
     reason: 'write',
     pins: [],
     retryable: false,
+    executes: [],
+    listsStatements: false,
+    unlocks: false,
     hint: null,
     consistency: null,
   };

@@ -5,25 +5,30 @@ import { INTERNAL_TIMEOUT_MS } from './limits.ts';
 import { stateLost } from './errors.ts';
 import { dropBackend, giveBack } from './give-back.ts';
 import type { Session } from './session.ts';
-import type { Unit } from './unit.ts';
 
 /** The reasons that a server can be asked about. */
-const ASKABLE: readonly PinReason[] = ['advisory-lock', 'listen', 'held-cursor'];
+const ASKABLE: readonly PinReason[] = ['advisory-lock', 'listen', 'held-cursor', 'temporary-objects'];
 
 const STATE_SQL = `SELECT
   (SELECT count(*) FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()),
   (SELECT count(*) FROM pg_catalog.pg_listening_channels()),
-  (SELECT count(*) FROM pg_catalog.pg_cursors WHERE is_holdable)`;
+  (SELECT count(*) FROM pg_catalog.pg_cursors WHERE is_holdable),
+  (SELECT count(*) FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema())
+    + (SELECT count(*) FROM pg_catalog.pg_proc WHERE pronamespace = pg_catalog.pg_my_temp_schema())
+    + (SELECT count(*) FROM pg_catalog.pg_type WHERE typnamespace = pg_catalog.pg_my_temp_schema())`;
 
-export function shouldRecheckPins(session: Session, unit: Unit): boolean {
-  return unit.plan.checksPins && ASKABLE.some((reason) => session.pins.has(reason));
+/**
+ * After each transaction in which one may have ended: also that of a failed try-lock, of what was made and rolled back, of a
+ * temporary table that was dropped or had ON COMMIT DROP.
+ */
+export function shouldRecheckPins(session: Session): boolean {
+  return session.pinsMoved && ASKABLE.some((reason) => session.pins.has(reason));
 }
 
 /** Asks the server which pins still hold; the session's next input waits for the answer. */
 export function recheckPins(session: Session, backend: Backend): void {
   session.phase = 'placing';
   backend.unnamedOwner = null; // a simple query drops the unnamed statement
-  session.statements.unnamed = null;
   void runInternal(backend, STATE_SQL, INTERNAL_TIMEOUT_MS).then(
     (rows) => {
       for (const [index, reason] of ASKABLE.entries()) if (rows[0]?.[index] === '0') session.pins.delete(reason);

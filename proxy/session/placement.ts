@@ -1,7 +1,7 @@
 import type { Backend } from '../pool/backend.ts';
 import { DOOMED } from '../routing/transaction.ts';
 import { stateLost, transactionLost } from './errors.ts';
-import { dropBackend, giveBack } from './give-back.ts';
+import { dropBackend, giveBack, settleDoubt } from './give-back.ts';
 import { refuseUnit, report } from './refuse.ts';
 import { mayStillLead } from './release.ts';
 import { sendUnit } from './send.ts';
@@ -72,7 +72,9 @@ export function stopWaiting(session: Session): void {
 }
 
 export function attach(session: Session, placed: Placed): void {
-  session.backend = placed.backend;
+  const { backend } = placed;
+  settleDoubt(session, backend);
+  session.backend = backend;
   session.pool = placed.pool;
   session.pass = placed.pass;
   placed.backend.attach(session);

@@ -27,8 +27,13 @@ for (const [sql, target] of [
   ['DISCARD PLANS', 'leader'],
   ['DISCARD ALL', 'any'],
   ["SET default_tablespace = 'fast'", 'leader'],
-  ['PREPARE p AS SELECT 1', 'leader'],
-  ['EXECUTE p', 'leader'],
+  ['PREPARE p AS SELECT 1', 'follower'],
+  ['PREPARE p AS DELETE FROM t', 'leader'],
+  ['EXECUTE p (1 + 1)', 'follower'],
+  ["EXECUTE p (nextval('s'))", 'leader'],
+  ['EXPLAIN ANALYZE EXECUTE p', 'follower'],
+  ['CREATE TABLE a AS EXECUTE p', 'leader'],
+  ['EXECUTE p; EXECUTE q', 'leader'],
 ] as const) {
   test(`${sql} is for: ${target}`, () => assert.equal(plan(sql).target, target));
 }
@@ -63,8 +68,18 @@ test('what DO and CALL set cannot be noted', () => {
   assert.equal(plan('CREATE TABLE a (i int)').runsCode, false);
 });
 
-test('PREPARE keeps its server, as LISTEN and temporary tables do', () => {
-  assert.deepEqual(plan('PREPARE p AS SELECT 1').pins, ['session-state']);
+test('what names prepared statements of SQL says which, and what it executes of them', () => {
+  const of = (sql: string) => [plan(sql).names, plan(sql).executes];
+  assert.deepEqual(of('SELECT 1'), [null, null]);
+  assert.deepEqual(of('PREPARE "P" AS SELECT 1; EXECUTE p; DEALLOCATE q'), [['p', 'P', 'q'], ['p']]);
+  assert.deepEqual(of('EXPLAIN EXECUTE p(1)'), [['p'], ['p']]);
+  assert.deepEqual(of('CREATE TEMP TABLE a AS EXECUTE p'), [['p'], ['p']]);
+  assert.deepEqual(of('DEALLOCATE ALL'), [null, null]);
+  assert.equal(plan('SELECT * FROM pg_prepared_statements').listsStatements, true);
+});
+
+test('PREPARE keeps no server; LISTEN and temporary tables do', () => {
+  assert.deepEqual(plan('PREPARE p AS SELECT 1').pins, []);
   assert.deepEqual(plan('LISTEN a').pins, ['listen']);
   assert.deepEqual(plan('CREATE TEMP TABLE a (i int)').pins, ['temporary-objects']);
 });

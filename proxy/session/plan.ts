@@ -29,6 +29,10 @@ export interface UnitPlan {
   readonly sharesSnapshot: boolean;
   /** May leave settings on its server that nobody can note. */
   readonly runsCode: boolean;
+  /** SQL-level prepared statements that it executes; and all that it names, in order. Null: none. */
+  readonly executes: readonly string[] | null;
+  readonly names: readonly string[] | null;
+  readonly listsStatements: boolean;
   /** Nobody knows what is in it: it may end one transaction and begin another. */
   readonly unread: boolean;
   /** The strongest consistency level that a comment asked for; `unhinted`: some statement has no such comment. */
@@ -54,6 +58,9 @@ export const EMPTY_PLAN: UnitPlan = {
   changesCalls: false,
   sharesSnapshot: false,
   runsCode: false,
+  executes: null,
+  names: null,
+  listsStatements: false,
   unread: false,
   hinted: null,
   unhinted: false,
@@ -103,6 +110,9 @@ export function mergePlans(a: UnitPlan, b: UnitPlan): UnitPlan {
     changesCalls: a.changesCalls || b.changesCalls,
     sharesSnapshot: a.sharesSnapshot || b.sharesSnapshot,
     runsCode: a.runsCode || b.runsCode,
+    executes: joined(a.executes, b.executes),
+    names: joined(a.names, b.names),
+    listsStatements: a.listsStatements || b.listsStatements,
     unread: a.unread || b.unread,
     hinted: a.hinted === null ? b.hinted : b.hinted === null ? a.hinted : strongerLevel(a.hinted, b.hinted),
     unhinted: a.unhinted || b.unhinted,
@@ -110,12 +120,18 @@ export function mergePlans(a: UnitPlan, b: UnitPlan): UnitPlan {
   };
 }
 
+function joined(a: readonly string[] | null, b: readonly string[] | null): readonly string[] | null {
+  return a === null ? b : b === null ? a : [...new Set([...a, ...b])];
+}
+
 function makePlan(classification: Classification): UnitPlan {
   const { statements, reason, retryable } = classification;
   const has = (...kinds: StatementInfo['kind'][]): boolean => statements.some((s) => kinds.includes(s.kind));
-  // SQL-level PREPARE lives on its server and has no virtual form: the session keeps that server.
-  const pins: PinReason[] = has('prepare') ? [...classification.pins, 'session-state'] : [...classification.pins];
   const manyUtilities = statements.length > 1 && has('utility');
+  const pins: PinReason[] = [...classification.pins];
+  // A PREPARE whose text cannot be said again stays where it is.
+  if (statements.some((s) => s.kind === 'prepare' && s.start < 0)) pins.push('session-state');
+  const names = namesOf(classification);
   return {
     target: targetOf(classification),
     retryable,
@@ -125,12 +141,15 @@ function makePlan(classification: Classification): UnitPlan {
     tracked: statements.some(isTracked),
     committing: has('commit', 'rollback', 'prepare-transaction', 'finish-prepared'),
     begin: (statements.find((s) => s.kind === 'begin') as UnitPlan['begin'] | undefined) ?? null,
-    checksPins: has('unlisten', 'close-cursor') || pins.includes('advisory-lock'),
+    checksPins: has('unlisten', 'close-cursor') || pins.includes('advisory-lock') || classification.unlocks,
     deallocates: has('deallocate', 'discard'),
     ddl: reason.startsWith('ddl') || manyUtilities,
     changesCalls: reason === 'ddl' || manyUtilities,
     sharesSnapshot: reason === 'snapshot' || reason.endsWith(':pg_export_snapshot'),
     runsCode: statements.some((s) => s.kind === 'unparsed' || (s.kind === 'utility' && s.runsCode === true)),
+    executes: classification.executes.length === 0 ? null : classification.executes,
+    names: names.length === 0 ? null : names,
+    listsStatements: classification.listsStatements,
     unread: has('unparsed'),
     hinted: classification.consistency,
     unhinted: classification.consistency === null,
@@ -141,6 +160,15 @@ function makePlan(classification: Classification): UnitPlan {
 function isOwn(statement: StatementInfo): boolean {
   if (statement.kind === 'explain-route') return true;
   return (statement.kind === 'set' || statement.kind === 'show') && isOwnSetting(statement.name);
+}
+
+function namesOf({ statements, executes }: Classification): string[] {
+  const names = new Set(executes);
+  for (const statement of statements) {
+    if (statement.kind === 'prepare') names.add(statement.name);
+    else if (statement.kind === 'deallocate' && statement.name !== null) names.add(statement.name);
+  }
+  return [...names];
 }
 
 const WRITES_NOTHING: ReadonlySet<StatementInfo['kind']> = new Set([
@@ -155,6 +183,8 @@ const WRITES_NOTHING: ReadonlySet<StatementInfo['kind']> = new Set([
   'set',
   'reset-all',
   'show',
+  'prepare',
+  'execute',
   'deallocate',
   'discard',
   'unlisten',
@@ -187,8 +217,7 @@ function targetOf(classification: Classification): UnitPlan['target'] {
       (s.kind === 'set-transaction' && s.session),
   );
   if (free && classification.statements.length > 0 && classification.hint === null) return 'any';
-  const onOneServer = classification.statements.some((s) => s.kind === 'prepare' || s.kind === 'execute');
-  return classification.target === 'follower' && !onOneServer ? 'follower' : 'leader';
+  return classification.target === 'follower' ? 'follower' : 'leader';
 }
 
 /** Kinds that change nothing the proxy keeps. */
@@ -199,7 +228,6 @@ const UNTRACKED: ReadonlySet<StatementInfo['kind']> = new Set([
   'unparsed',
   'show',
   'execute',
-  'prepare',
   'fetch',
   'copy-from',
   'copy-to',

@@ -8,6 +8,10 @@ import { parse } from '../wire/encode.ts';
 export interface Prepared {
   /** '' for an unnamed one, which belongs to one session. */
   readonly serverName: string;
+  /** SQL-level PREPARE: its text, and `parse` is empty. Servers have it under the client's own name. */
+  readonly sql: string | null;
+  /** What else decides what its text means: the search path and the role that it was prepared under. */
+  readonly environment: string;
   /** The Parse message that makes it on a server. */
   readonly parse: Buffer;
   /** The SQL text within `parse`. */
@@ -29,6 +33,7 @@ export interface ParseParts {
   readonly oids: Buffer;
   readonly classification: Classification;
   readonly catalogVersion: number;
+  readonly environment: string;
 }
 
 /** Gives equal statements of one database equal server names. */
@@ -40,7 +45,7 @@ export class StatementStore {
 
   intern(database: string, parts: ParseParts): Prepared {
     if (parts.text.length > MAX_SHARED_BYTES) return this.#make(parts);
-    const key = this.#keyOf(database, parts.text, parts.oids);
+    const key = this.#keyOf(database, parts.text, parts.oids, parts.environment);
     const known = this.#byText.get(key);
     if (known !== undefined) {
       known.classification = parts.classification;
@@ -58,12 +63,12 @@ export class StatementStore {
 
   /** The same statement under another name: servers refuse it under the old one, since its result type changed (0A000). */
   renew(database: string, prepared: Prepared): Prepared {
-    const { parse: message, textStart, textEnd, classification, catalogVersion } = prepared;
+    const { parse: message, textStart, textEnd, classification, catalogVersion, environment } = prepared;
     const text = message.subarray(textStart, textEnd);
     const oids = message.subarray(textEnd + 1);
-    const key = this.#keyOf(database, text, oids);
+    const key = this.#keyOf(database, text, oids, environment);
     if (this.#byText.get(key) === prepared) this.#byText.delete(key);
-    return this.intern(database, { text, oids, classification, catalogVersion });
+    return this.intern(database, { text, oids, classification, catalogVersion, environment });
   }
 
   /**
@@ -74,9 +79,9 @@ export class StatementStore {
     this.#generations.set(database, (this.#generations.get(database) ?? 0) + 1);
   }
 
-  #keyOf(database: string, text: Buffer, oids: Buffer): string {
+  #keyOf(database: string, text: Buffer, oids: Buffer, environment: string): string {
     const generation = this.#generations.get(database) ?? 0;
-    return `${database}\0${generation}\0${oids.toString('latin1')}\0${text.toString('latin1')}`;
+    return `${database}\0${generation}\0${environment}\0${oids.toString('latin1')}\0${text.toString('latin1')}`;
   }
 
   #make(parts: ParseParts): Prepared {
@@ -85,10 +90,18 @@ export class StatementStore {
   }
 }
 
+/** The SQL text that runs when it is executed. */
+export function textOf(prepared: Prepared): Buffer {
+  const { sql, parse: message, textStart, textEnd } = prepared;
+  return sql === null ? message.subarray(textStart, textEnd) : Buffer.from(sql).subarray(textStart, textEnd);
+}
+
 export function prepare(serverName: string, parts: ParseParts): Prepared {
   const textStart = 5 + serverName.length + 1;
   return {
     serverName,
+    sql: null,
+    environment: parts.environment,
     parse: parse(serverName, parts.text, parts.oids),
     textStart,
     textEnd: textStart + parts.text.length,

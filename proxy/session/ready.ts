@@ -80,6 +80,7 @@ function noteRead(session: Session, backend: Backend): void {
 function notePins(session: Session, backend: Backend): void {
   const plan = session.unit?.plan;
   if (plan === undefined) return;
+  if (plan.checksPins || plan.ddl || plan.pins.length > 0) session.pinsMoved = true;
   if (backend.place.role === 'leader') {
     // A lock of the session outlives the failure of the statement that took it.
     for (const pin of plan.pins) if (!session.errored || pin === 'advisory-lock') session.pins.add(pin);

@@ -11,6 +11,7 @@ import { isPlainCommit, onlyRollsBack, provenBy } from './outcome.ts';
 import { resolveCommit } from './resolve-commit.ts';
 
 import type { Session } from './session.ts';
+import { renewStatement } from './stale-plans.ts';
 import { startUnit } from './start.ts';
 import { reclassify, Unit } from './unit.ts';
 
@@ -53,9 +54,15 @@ export function afterDropped(session: Session, status: 'I' | 'T' | 'E'): void {
   const unit = session.unit as Unit;
   const { backend } = session;
   const { metrics, classifier } = session.context;
-  if (backend !== null) unit.tried.add(backend.place.node);
-  if (status === 'I') giveBack(session);
-  else dropBackend(session);
+  const { stale } = session;
+  if (stale !== null) {
+    session.stale = null;
+    renewStatement(session, stale, unit);
+  } else if (backend !== null) {
+    unit.tried.add(backend.place.node);
+  }
+  if (status !== 'I') dropBackend(session);
+  else if (session.pins.size === 0) giveBack(session);
   session.pass?.leave();
   session.pass = null;
   if (session.phase === 'closed') return;
@@ -63,13 +70,19 @@ export function afterDropped(session: Session, status: 'I' | 'T' | 'E'): void {
     unit.leaderOnly = true;
     if (recovery.learn && unit.key !== null) learn(session, unit, unit.key, (key) => classifier.learnWrite(key));
   }
-  metrics.retried(recovery.kind === 'retry-on-leader' ? 'learned-write' : 'recovery-conflict');
+  metrics.retried(
+    stale !== null ? 'other' : recovery.kind === 'retry-on-leader' ? 'learned-write' : 'recovery-conflict',
+  );
   again(session, unit);
 }
 
 function learn(session: Session, unit: Unit, key: string, learnWrite: (key: string) => void): void {
   learnWrite(key);
   for (const { prepared } of unit.entries) if (prepared !== null) reclassify(prepared, session.scope);
+  for (const name of unit.plan.executes ?? []) {
+    const prepared = session.statements.named.get(name);
+    if (prepared !== undefined) reclassify(prepared, session.scope);
+  }
 }
 
 /** The same unit from its beginning, on whatever server is right now. */

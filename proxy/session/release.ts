@@ -6,7 +6,9 @@ import { TERMINATE_LIMIT_MS } from './limits.ts';
 
 /** The unit is over and no transaction is open: the server goes back to its pool, unless something pins it. */
 export function releaseAfterUnit(session: Session): void {
-  const { backend, unit } = session;
+  const { backend } = session;
+  const recheck = shouldRecheckPins(session);
+  session.pinsMoved = false;
   session.pass?.leave();
   session.pass = null;
   if (backend === null) return;
@@ -15,7 +17,7 @@ export function releaseAfterUnit(session: Session): void {
     giveBack(session);
     return;
   }
-  if (unit !== null && shouldRecheckPins(session, unit)) recheckPins(session, backend);
+  if (recheck) recheckPins(session, backend);
 }
 
 /** The client is gone, or is being sent away: nothing is read from it or written to it any more. */

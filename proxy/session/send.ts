@@ -2,15 +2,20 @@ import { ClientError, LeaseholdError } from '../../common/errors.ts';
 import type { Backend } from '../pool/backend.ts';
 import { settingsDiff, type SettingsImage } from '../routing/settings-image.ts';
 import { MAX_ATTEMPTS } from '../routing/retry.ts';
-import { onTransactionEvent } from '../routing/transaction.ts';
-import { close, execute, FLUSH, PARSE_COMPLETE, query } from '../wire/encode.ts';
+import { DOOMED, onTransactionEvent } from '../routing/transaction.ts';
+import { close, describe, execute, FLUSH, PARSE_COMPLETE, query } from '../wire/encode.ts';
+import type { Classification } from '../sql/types.ts';
 import type { Entry } from './exchange.ts';
+import { align, alignment, wipesMidway } from './align.ts';
 import { AFTER_RESET, bringTo } from './settings-restore.ts';
 import { asksXid, XID_ENTRY } from './outcome.ts';
 import type { Prepared } from './prepared.ts';
 import { refuseUnit } from './refuse.ts';
 import { mustForgetSequences } from './sequences.ts';
-import { dropBackend } from './give-back.ts';
+import { mayStillLead } from './release.ts';
+import { endsTransaction, needsProbe } from './stale-plans.ts';
+import { dropBackend, giveBack } from './give-back.ts';
+import { stateLost, transactionLost } from './errors.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
 
@@ -18,11 +23,12 @@ import type { Unit } from './unit.ts';
  * Sends the unit to the session's backend: first what the backend lacks (settings, BEGIN, prepared statements), in the
  * same write, its answers kept from the client.
  */
-export function sendUnit(session: Session, unit: Unit): void {
+export function sendUnit(session: Session, unit: Unit, aligned = false): void {
   const backend = session.backend as Backend;
   const outside = session.transaction.kind === 'idle' || session.transaction.kind === 'deferred';
   const image = session.settings.outsideImage;
   if (outside && backend.settings !== image && !applyInOneWrite(session, unit, backend, image)) return;
+  if (!aligned && (outside || !isFailed(session)) && !isAligned(session, unit, backend)) return;
   const asks = asksXid(session, unit, backend);
   begin(session, unit, backend);
   const writes: Buffer[] = [];
@@ -40,8 +46,9 @@ export function sendUnit(session: Session, unit: Unit): void {
     session.exchange.push(XID_ENTRY);
     writes.push(XID_ENTRY.bytes);
   }
-  prepareDeallocate(session, unit, backend, writes);
+  const wipes = wipesMidway(unit);
   for (const entry of unit.entries) pushEntry(session, backend, unit, entry, writes);
+  if (wipes) backend.statements.unknown = true;
   if (!unit.complete && !unit.streamed) writes.push(FLUSH);
   write(session, backend, writes);
   session.phase = unit.complete ? 'busy' : 'open';
@@ -84,28 +91,63 @@ function applyInOneWrite(session: Session, unit: Unit, backend: Backend, image: 
     }
     if (isHarmless(backend.settings, image)) return true;
   }
+  sendAfter(session, unit, bringTo(backend, image), false);
+  return false;
+}
+
+function isFailed(session: Session): boolean {
+  return session.transaction.kind === 'open' && session.transaction.failed;
+}
+
+/** Whether the SQL-level names in the unit mean there what they should. Else the server is told first, and this sends the unit then. */
+function isAligned(session: Session, unit: Unit, backend: Backend): boolean {
+  const steps = alignment(session, unit, backend);
+  if (steps === null) return true;
+  sendAfter(session, unit, align(backend, steps), true);
+  return false;
+}
+
+/** Sends the unit when the server is made ready for it; the client gets the error if that fails. */
+function sendAfter(session: Session, unit: Unit, ready: Promise<void>, aligned: boolean): void {
+  const backend = session.backend as Backend;
   session.phase = 'placing';
-  void bringTo(backend, image).then(
+  void ready.then(
     () => {
       if (session.phase === 'closed') dropBackend(session);
-      else sendUnit(session, unit);
+      else if (mayStillLead(session, backend)) sendUnit(session, unit, aligned);
+      else session.startAnew(unit); // S5: it waits until that is confirmed again
     },
-    (error: unknown) => {
-      const onFollower = backend.place.role === 'follower';
-      // What is kept there is worth more than a setting that it does not take.
-      const stays = !onFollower && session.pins.size > 0 && error instanceof ClientError;
-      if (stays && session.phase !== 'closed') leavePass(session);
-      else dropBackend(session);
-      if (session.phase === 'closed') return;
-      if (onFollower && isRefused(session, error)) {
-        unit.leaderOnly = true;
-        session.startAnew(unit);
-      } else if (isNotSent(session, error) && ++unit.attempts < MAX_ATTEMPTS) {
-        session.startAnew(unit);
-      } else refuseUnit(session, unit, error);
-    },
+    (error: unknown) => onNotReady(session, unit, backend, error),
   );
-  return false;
+}
+
+function onNotReady(session: Session, unit: Unit, backend: Backend, error: unknown): void {
+  const { transaction, pins } = session;
+  if (session.phase === 'closed') {
+    dropBackend(session);
+  } else if (backend.closed && pins.size > 0) {
+    session.terminate(stateLost(String(error), pins));
+  } else if (transaction.kind === 'open') {
+    // The transaction has failed, as if the unit itself had; or it was lost with its server.
+    if (backend.closed) dropBackend(session);
+    session.transaction = backend.closed ? DOOMED : { ...transaction, failed: true };
+    refuseUnit(session, unit, backend.closed ? transactionLost(String(error)) : error);
+  } else if (isNotSent(session, error) && ++unit.attempts < MAX_ATTEMPTS) {
+    dropBackend(session);
+    session.startAnew(unit);
+  } else {
+    // What is pinned there is worth more than a setting that it does not take.
+    const onFollower = backend.place.role === 'follower';
+    if (backend.closed || onFollower) dropBackend(session);
+    else if (pins.size === 0) giveBack(session);
+    leavePass(session);
+    if (onFollower && isRefused(session, error)) {
+      unit.leaderOnly = true;
+      session.startAnew(unit);
+    } else {
+      refuseUnit(session, unit, error);
+    }
+  }
 }
 
 function leavePass(session: Session): void {
@@ -159,10 +201,8 @@ function openDeferred(session: Session, backend: Backend, writes: Buffer[]): voi
 
 function pushOwnQuery(session: Session, backend: Backend, sql: string, writes: Buffer[]): void {
   if (sql === '') return;
-  const bytes = query(sql);
   backend.unnamedOwner = null;
-  session.exchange.push({ kind: 'query', bytes, swallow: true, prepared: null, tracked: null, undo: null });
-  writes.push(bytes);
+  pushOwn(session, 'query', query(sql), null, writes);
 }
 
 /** More of a unit that is on its server already. */
@@ -207,28 +247,44 @@ function pushEntry(session: Session, backend: Backend, unit: Unit, entry: Entry,
   }
   if (kind === 'query') {
     backend.unnamedOwner = null; // a simple query drops the unnamed statement
-    session.statements.unnamed = null;
   } else if (kind === 'parse' && prepared !== null) {
-    if (isThere(backend, unit, prepared)) {
+    if (isThere(backend, prepared)) {
+      if (isFailed(session) && !endsTransaction(prepared)) {
+        exchange.push({ ...entry, prepared: null }); // the server will refuse it
+        writes.push(entry.bytes);
+        return;
+      }
       exchange.push({ ...entry, kind: 'local', bytes: PARSE_COMPLETE });
+      if (needsProbe(session, unit, prepared))
+        pushOwn(session, 'describe', describe('S', prepared.serverName), prepared, writes);
       return;
     }
     noteParse(session, backend, prepared, writes);
   } else if (prepared !== null) {
     ensure(session, backend, prepared, writes);
   }
+  if (kind === 'execute' && entry.tracked !== null && unit.plan.deallocates && wipesAll(entry.tracked)) {
+    backend.statements.clear(); // for what follows in this unit
+  }
   exchange.push(entry);
   writes.push(entry.bytes);
 }
 
+function wipesAll({ statements }: Classification): boolean {
+  const [statement] = statements;
+  if (statement?.kind === 'deallocate') return statement.name === null;
+  return statement?.kind === 'discard' && statement.what === 'all';
+}
+
 /** A named statement that the backend has need not be sent again; an unnamed one replaces what is there. */
-function isThere(backend: Backend, unit: Unit, prepared: Prepared): boolean {
-  if (prepared.serverName === '' || unit.plan.deallocates || !backend.statements.has(prepared.serverName)) return false;
+function isThere(backend: Backend, prepared: Prepared): boolean {
+  if (prepared.serverName === '' || !backend.statements.has(prepared.serverName)) return false;
   backend.statements.touch(prepared.serverName);
   return true;
 }
 
 function ensure(session: Session, backend: Backend, prepared: Prepared, writes: Buffer[]): void {
+  if (prepared.sql !== null) return; // `isAligned`
   if (prepared.serverName === '') {
     if (backend.unnamedOwner === prepared) return;
   } else if (backend.statements.has(prepared.serverName)) {
@@ -236,9 +292,7 @@ function ensure(session: Session, backend: Backend, prepared: Prepared, writes: 
     return;
   }
   noteParse(session, backend, prepared, writes);
-  const bytes = prepared.parse;
-  session.exchange.push({ kind: 'parse', bytes, swallow: true, prepared, tracked: null, undo: null });
-  writes.push(bytes);
+  pushOwn(session, 'parse', prepared.parse, prepared, writes);
 }
 
 function noteParse(session: Session, backend: Backend, prepared: Prepared, writes: Buffer[]): void {
@@ -248,17 +302,16 @@ function noteParse(session: Session, backend: Backend, prepared: Prepared, write
   }
   const evicted = backend.statements.add(prepared.serverName, session.context.config.pool.maxPreparedStatements);
   if (evicted === null) return;
-  const bytes = close('S', evicted);
-  session.exchange.push({ kind: 'close', bytes, swallow: true, prepared: null, tracked: null, undo: null });
-  writes.push(bytes);
+  pushOwn(session, 'close', close('S', evicted), null, writes);
 }
 
-/** What the client's DEALLOCATE of a statement of the protocol names on the server, see `Unit` and `local.ts`. */
-function prepareDeallocate(session: Session, unit: Unit, backend: Backend, writes: Buffer[]): void {
-  const statement = unit.simple?.statements.length === 1 ? unit.simple.statements[0] : undefined;
-  if (statement?.kind !== 'deallocate' || statement.name === null) return;
-  if (!session.statements.named.has(statement.name) || session.transaction.kind === 'open') return;
-  // The server has it under another name, for others too: let it take away a stand-in under the client's name.
-  const quoted = `"${statement.name.replaceAll('"', '""')}"`;
-  pushOwnQuery(session, backend, `PREPARE ${quoted} AS SELECT 1`, writes);
+function pushOwn(
+  session: Session,
+  kind: Entry['kind'],
+  bytes: Buffer,
+  prepared: Prepared | null,
+  writes: Buffer[],
+): void {
+  session.exchange.push({ kind, bytes, swallow: true, prepared, tracked: null, undo: null });
+  writes.push(bytes);
 }

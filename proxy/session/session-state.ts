@@ -17,7 +17,9 @@ import type { SessionContext } from './context.ts';
 import type { Entry } from './exchange.ts';
 import { Home } from './home.ts';
 import { ClientOutput } from './output.ts';
+import type { Prepared } from './prepared.ts';
 import { Outcome } from './outcome.ts';
+import { environmentOf } from './sql-statements.ts';
 import { ToldParameters } from './told-parameters.ts';
 import { Watch } from './watch.ts';
 import { ClientStatements, type Unit, type UnitScope, unitScope } from './unit.ts';
@@ -82,6 +84,8 @@ export class SessionState {
   holding = false;
   /** Its answer is dropped up to ReadyForQuery, and then this is done. */
   recovery: Recovery | null = null;
+  /** The statement because of which it is: to be made anew. */
+  stale: Prepared | null = null;
   /** The same, and nothing more is done: the client was told what to think of it. */
   muted = false;
   /** DO, CALL or something unread ran on the server that the session has: it may have settings that nobody has noted. */
@@ -90,6 +94,8 @@ export class SessionState {
   wrote = false;
   /** A RESET ran: the server's defaults are not this session's, who has its start-up parameters. */
   resets = false;
+  /** In the transaction that is open or just ended, something was done that may have made or ended a pin. */
+  pinsMoved = false;
   /** The open transaction has changed the schema, which others see when it ends. */
   changedSchema = false;
   changedCalls = false;
@@ -127,7 +133,12 @@ export class SessionState {
     const { user, database } = client;
     const application = (): string => this.told.get('application_name') ?? '';
     this.activity = new Activity(context.metrics.log, { user, database, application });
-    this.scope = unitScope(context, client.database, (text) => this.classify(text));
+    this.scope = unitScope(
+      context,
+      client.database,
+      (text) => this.classify(text),
+      () => environmentOf(this.settings),
+    );
   }
 
   /** What the configuration says of this user in this database. */

@@ -10,11 +10,14 @@ import { report } from './refuse.ts';
 import { mayStillLead } from './release.ts';
 import { sendUnit } from './send.ts';
 import type { Session } from './session.ts';
+import { mention, widenByExecuted } from './sql-statements.ts';
 import type { Unit } from './unit.ts';
 
 /** Finds a server for the unit and sends it: at once where that is possible, else the session's input waits. */
 export function startUnit(session: Session, unit: Unit): void {
   session.unit = unit;
+  if (unit.simple !== null && unit.plan.names !== null) mention(unit, unit.simple, session.statements);
+  if (unit.plan.executes !== null) widenByExecuted(unit, session.statements, session.scope);
   if (session.transaction.kind === 'doomed') {
     const error = session.doom ?? inFailedTransaction();
     session.doom = null;

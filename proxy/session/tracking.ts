@@ -2,8 +2,11 @@ import { isOwnSetting } from '../routing/own-settings.ts';
 import { IDENTITY_SETTINGS, NO_SETTINGS, type SettingsImage } from '../routing/settings-image.ts';
 import type { StatementInfo } from '../sql/types.ts';
 import { decodeCommandTag } from '../wire/decode.ts';
+import { identityOf } from './align.ts';
 import type { Entry } from './exchange.ts';
 import type { Session } from './session.ts';
+import { sqlPrepared } from './sql-statements.ts';
+import { MAX_SESSION_STATEMENTS } from './unit.ts';
 
 /** A statement whose effects the proxy follows has succeeded. */
 export function onStatementDone(
@@ -19,10 +22,13 @@ export function onStatementDone(
   const { kind } = statement;
   if (kind === 'commit' || kind === 'rollback' || kind === 'prepare-transaction') {
     endTransaction(session, statement, decodeCommandTag(buffer, start + 5, end));
+  } else if (kind === 'prepare') {
+    if (entry.kind === 'query') notePrepare(session, entry, statement);
+    noteName(session, statement.name);
   } else if (kind === 'deallocate') {
-    deallocate(session, statement.name);
+    deallocate(session, statement.name, entry.kind === 'query');
   } else if (kind === 'discard') {
-    discard(session, statement);
+    discard(session, statement, entry.kind === 'query');
   } else if (kind === 'set' || kind === 'reset-all') {
     noteSet(session, statement);
   } else {
@@ -42,22 +48,45 @@ function endTransaction(session: Session, statement: StatementInfo, tag: string)
   }
 }
 
-function deallocate(session: Session, name: string | null): void {
-  if (name !== null) {
-    session.statements.named.delete(name);
-    return;
-  }
-  // Those prepared later in the same unit are still to come: keep what the server has not confirmed yet.
-  session.statements.clear();
-  session.backend?.statements.clear();
+/** A Query; by the extended protocol it was noted when it came (`applySql`). */
+function notePrepare(session: Session, entry: Entry, statement: StatementInfo & { readonly kind: 'prepare' }): void {
+  const { named } = session.statements;
+  if (statement.start < 0) return; // it pins
+  session.statements.anySql = true;
+  if (named.size >= MAX_SESSION_STATEMENTS) session.pins.add('session-state');
+  else
+    named.set(statement.name, sqlPrepared(statement, entry.bytes.subarray(5, entry.bytes.length - 1), session.scope));
 }
 
-function discard(session: Session, statement: StatementInfo & { readonly kind: 'discard' }): void {
+/** The server has it now. */
+function noteName(session: Session, name: string): void {
+  const prepared = session.statements.named.get(name);
+  const { backend, context } = session;
+  if (backend === null) return;
+  const names = backend.statements.clientNames;
+  if (prepared === undefined) names.delete(name);
+  else names.set(name, identityOf(prepared));
+  if (names.size > context.config.pool.maxPreparedStatements) backend.statements.unknown = true; // wiped before its next use
+}
+
+/** `simple`: not noted yet. */
+function deallocate(session: Session, name: string | null, simple: boolean): void {
+  const { statements, backend } = session;
+  if (name === null) {
+    if (simple) statements.clear();
+    if (simple || backend?.statements.unknown === false) backend?.statements.clear();
+    return;
+  }
+  if (simple) statements.named.delete(name);
+  backend?.statements.clientNames.delete(name);
+}
+
+function discard(session: Session, statement: StatementInfo & { readonly kind: 'discard' }, simple: boolean): void {
   if (statement.what === 'temp') session.pins.delete('temporary-objects');
   if (statement.what === 'sequences') session.pins.delete('sequence-values');
   if (statement.what !== 'all') return;
   session.settings.apply(statement);
-  deallocate(session, null);
+  deallocate(session, null, simple);
   session.pins.clear();
   session.resets = true;
   if (session.backend !== null) {

@@ -4,7 +4,8 @@ import type { Classification } from '../sql/types.ts';
 import { decodeBind, decodeErrorFields, decodeTarget } from '../wire/decode.ts';
 import { bind, close, describe, execute, parse } from '../wire/encode.ts';
 import { StatementStore } from './prepared.ts';
-import { addExtended, ClientStatements, Unit, type UnitScope } from './unit.ts';
+import { addExtended } from './extended.ts';
+import { ClientStatements, Unit, type UnitScope } from './unit.ts';
 
 function classification(text: string): Classification {
   const write = /^(?:INSERT|UPDATE)/.test(text);
@@ -15,13 +16,16 @@ function classification(text: string): Classification {
     reason: write ? 'write' : 'read',
     pins: [],
     retryable: !write,
+    executes: [],
+    listsStatements: false,
+    unlocks: false,
     hint: null,
     consistency: null,
   };
 }
 
 function scopeOf(store: StatementStore, database = 'app'): UnitScope {
-  return { database, store, catalogVersion: 1, classify: (text) => classification(text.toString()) };
+  return { database, store, catalogVersion: 1, environment: '', classify: (text) => classification(text.toString()) };
 }
 
 const parseText = (name: string, text: string): Buffer => parse(name, Buffer.from(text));
@@ -71,9 +75,9 @@ test('a name that is taken, and one that is not known, become certain failures w
   const twice = build([parseText('a', 'SELECT 1'), parseText('a', 'SELECT 2')]);
   assert.deepEqual(
     twice.entries.map(({ kind }) => kind),
-    ['parse', 'fail'],
+    ['parse', 'close', 'parse', 'fail'],
   );
-  assert.equal(codeOf(twice.entries[1]?.bytes as Buffer), '42P05');
+  assert.equal(codeOf(twice.entries[3]?.bytes as Buffer), '42P05');
   const unknown = build([bind('', 'leasehold_1'), bind('', '')]);
   assert.deepEqual(
     unknown.entries.map(({ bytes }) => codeOf(bytes)),

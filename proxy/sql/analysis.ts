@@ -12,6 +12,10 @@ export interface StatementAnalysis {
   readonly node: string | null;
   readonly references: readonly Reference[];
   readonly pins: readonly PinReason[];
+  /** The SQL-level prepared statement that it executes. */
+  readonly executes?: string | undefined;
+  readonly listsStatements?: boolean | undefined;
+  readonly unlocks?: boolean | undefined;
   /** It can be run again when nothing of its answer was passed on. */
   readonly retryable: boolean;
 }

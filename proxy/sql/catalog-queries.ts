@@ -22,10 +22,19 @@ const LEADER_CALL =
   '\\m(nextval|setval|currval|lastval|set_config|setseed|pg_notify|txid_current|pg_current_xact_id|pg_export_snapshot|pg_current_wal_\\w+|pg_(try_)?advisory_\\w+|lo_\\w+|query_to_xml\\w*|cursor_to_xml\\w*|dblink\\w*)\\s*\\(';
 
 /**
+ * What a function's source says when it may set something that outlives the transaction, which no reader of its caller sees. A
+ * `set_config` with `true` for its last argument is local.
+ */
+const LOCAL_SET = '\\mset_config\\s*\\([^;]*,\\s*(is_local\\s*(=>|:=)\\s*)?true\\s*\\)';
+const SESSION_SET =
+  "\\mset_config\\M|(^|;|\\mbegin\\M|\\mthen\\M|\\melse\\M|\\mloop\\M|[''\"$])\\s*set\\s+(?!local\\M)";
+
+/**
  * Rows (kind, schema, name, volatility):
  * `function`, every function by its strongest overload, an aggregate by what it calls; and whatever reaches a volatile one of
  * the user's without a call being seen: `operator`, `type` (a cast to it, the check of a domain), `attribute` (a function of one row, `x.name`),
- * `relation` (a view by its definition, a table by its policies, and views on these).
+ * `relation` (a view by its definition, a table by its policies, and views on these). `setter`: a function of the user's whose
+ * source sets something for the session.
  */
 export const CATALOG_SQL = `
 WITH RECURSIVE called AS (
@@ -87,4 +96,10 @@ SELECT DISTINCT 'attribute', n.nspname, v.proname, 'v'
  WHERE v.pronargs >= 1 AND t.typtype IN ('c', 'p')
 UNION ALL
 SELECT DISTINCT 'relation', n.nspname, c.relname, 'v'
-  FROM relations r JOIN pg_catalog.pg_class c ON c.oid = r.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace`;
+  FROM relations r JOIN pg_catalog.pg_class c ON c.oid = r.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+UNION ALL
+SELECT DISTINCT 'setter', n.nspname, p.proname, 'v'
+  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+  JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+ WHERE p.oid >= 16384 AND l.lanname NOT IN ('c', 'internal')
+   AND pg_catalog.regexp_replace(pg_catalog.concat(p.prosrc, pg_catalog.pg_get_function_sqlbody(p.oid)), '${LOCAL_SET}', '', 'gi') ~* '${SESSION_SET}'`;

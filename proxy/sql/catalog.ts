@@ -14,6 +14,7 @@ interface Contents {
   readonly type: ReadonlySet<string>;
   readonly attribute: ReadonlySet<string>;
   readonly relation: ReadonlySet<string>;
+  readonly setter: ReadonlySet<string>;
 }
 
 const EMPTY: Contents = {
@@ -22,6 +23,7 @@ const EMPTY: Contents = {
   type: new Set(),
   attribute: new Set(),
   relation: new Set(),
+  setter: new Set(),
 };
 
 /** Volatility is not looked up: user functions are `unknown` until `refresh` has succeeded once. */
@@ -82,6 +84,15 @@ class Catalog implements LoadedCatalog {
     return names.size > 0 && names.has(kind === 'relation' ? keyOf(schema, name) : name);
   }
 
+  get settersExist(): boolean {
+    return !this.#loaded || this.#contents.setter.size > 0;
+  }
+
+  isSetter(schema: string | null, name: string): boolean {
+    const { setter } = this.#contents;
+    return setter.size > 0 && setter.has(keyOf(schema, name));
+  }
+
   invalidate(): void {
     this.#generation += 1;
     this.#version += 1;
@@ -121,11 +132,12 @@ function contentsOf(rows: readonly (readonly (string | null)[])[]): Contents {
     type: new Set<string>(),
     relation: new Set<string>(),
     attribute: new Set<string>(),
+    setter: new Set<string>(),
   };
   for (const [kind, schema, name, volatility] of rows.slice(0, MAX_ROWS)) {
     if (schema === null || schema === undefined || name === null || name === undefined) continue;
     if (kind === 'function') addFunction(functions, schema, name, volatility ?? 'v');
-    else if (kind === 'relation') sets.relation.add(keyOf(schema, name)).add(keyOf(null, name));
+    else if (kind === 'relation' || kind === 'setter') sets[kind].add(keyOf(schema, name)).add(keyOf(null, name));
     else if (kind === 'operator' || kind === 'type' || kind === 'attribute') sets[kind].add(name);
   }
   return { functions, ...sets };

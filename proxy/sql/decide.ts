@@ -14,7 +14,13 @@ export function decide(
   const verdicts = analysis.statements.map((statement) => decideOne(statement, analysis, catalog, options));
   const { target, reason } = learnedWrite ? LEARNED : combine(analysis, verdicts);
   const pins = new Set<PinReason>();
-  for (const statement of analysis.statements) for (const pin of statement.pins) pins.add(pin);
+  for (const { pins: own, references } of analysis.statements) {
+    for (const pin of own) pins.add(pin);
+    // What a function sets for the session is there, and nobody could set it again elsewhere.
+    if (references.some(({ kind, schema, name }) => kind === 'function' && catalog.isSetter?.(schema, name) === true)) {
+      pins.add('session-state');
+    }
+  }
   return {
     key: analysis.key,
     statements: verdicts.map((verdict) => (learnedWrite ? asWrite(verdict.info) : verdict.info)),
@@ -24,6 +30,9 @@ export function decide(
     retryable: !learnedWrite && verdicts.every((verdict) => verdict.retryable),
     hint: analysis.hint.role,
     consistency: analysis.hint.consistency,
+    executes: analysis.statements.flatMap(({ executes }) => (executes === undefined ? [] : [executes])),
+    unlocks: analysis.statements.some(({ unlocks }) => unlocks === true),
+    listsStatements: analysis.statements.some(({ listsStatements }) => listsStatements === true),
   };
 }
 

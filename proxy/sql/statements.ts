@@ -48,8 +48,11 @@ export function analyseStatement(stmt: Tree, span: Span): StatementAnalysis {
 function analyseQuery(stmt: Tree, span: Span): StatementAnalysis {
   const facts = factsOf(stmt);
   const pins = facts.pins.size === 0 ? NO_PINS : [...facts.pins];
-  if (facts.leader !== null) return { ...leader(span, { kind: 'write' }, facts.leader), pins };
+  const { listsStatements, unlocks } = facts;
+  if (facts.leader !== null)
+    return { ...leader(span, { kind: 'write' }, facts.leader), pins, listsStatements, unlocks };
   return {
+    listsStatements,
     info: { start: span.start, end: span.end, kind: 'read' },
     target: 'follower',
     reason: 'read',
@@ -93,11 +96,12 @@ function analyseExplain(node: Tree, span: Span): StatementAnalysis {
   }
   // As the inner statement would route: EXPLAIN ANALYZE runs it.
   const inner = innerOf(node, span);
-  const kind = inner.info.kind === 'read' ? 'read' : 'write';
+  const { executes, listsStatements } = inner;
+  const kind = inner.info.kind === 'read' || executes !== undefined ? 'read' : 'write';
   // Planning may evaluate functions, but nothing is left behind unless it is really run.
   const pins = hasOption(node['options'], 'analyze') ? inner.pins : NO_PINS;
   if (inner.target === 'follower') return { ...inner, info: { start: span.start, end: span.end, kind }, pins };
-  return { ...leader(span, { kind }, inner.reason), pins };
+  return { ...leader(span, { kind }, inner.reason), pins, executes, listsStatements };
 }
 
 function explainRoute(node: Tree, span: Span): StatementDetail {
@@ -135,6 +139,17 @@ function analysePrepare(node: Tree, span: Span): StatementAnalysis {
   return { ...inner, info: { start: span.start, end: span.end, ...detail }, pins: NO_PINS, retryable: false };
 }
 
+/** Where its arguments may be computed; what it executes is known to the session alone. */
+function analyseExecute(node: Tree, span: Span): StatementAnalysis {
+  const name = textIn(node, 'name');
+  const { start, end } = span;
+  return {
+    ...analyseQuery({ params: node['params'] }, span),
+    info: { start, end, kind: 'execute', name },
+    executes: name,
+  };
+}
+
 function innerOf(node: Tree, span: Span): StatementAnalysis {
   const query = node['query'];
   return isTree(query) ? analyseStatement(query, span) : leader(span, { kind: 'utility' }, 'utility');
@@ -144,7 +159,7 @@ function innerOf(node: Tree, span: Span): StatementAnalysis {
 function analyseSession(type: string, node: Tree, span: Span): StatementAnalysis | null {
   switch (type) {
     case 'ExecuteStmt':
-      return leader(span, { kind: 'execute', name: textIn(node, 'name') }, 'execute');
+      return analyseExecute(node, span);
     case 'DeallocateStmt':
       return anywhere(span, { kind: 'deallocate', name: typeof node['name'] === 'string' ? node['name'] : null });
     case 'DiscardStmt':
@@ -218,10 +233,30 @@ const RUNS_CODE: ReadonlySet<string> = new Set(['DoStmt', 'CallStmt']);
 function analyseUtility(type: string, node: Tree, span: Span): StatementAnalysis {
   const pins: PinReason[] = [];
   if (makesTemporary(type, node)) pins.push('temporary-objects');
-  for (const pin of factsOf(node).pins) if (!pins.includes(pin)) pins.push(pin);
+  const facts = factsOf(node);
+  for (const pin of facts.pins) if (!pins.includes(pin)) pins.push(pin);
+  if (type === 'DoStmt' && mayKeepSettings(node) && !pins.includes('session-state')) pins.push('session-state');
+  const references = type === 'CallStmt' ? facts.references : NO_REFERENCES;
+  const query = node['query'];
+  const execute = isTree(query) && isTree(query['ExecuteStmt']) ? query['ExecuteStmt'] : null;
+  const executes = execute === null ? undefined : textIn(execute, 'name'); // CREATE TABLE AS EXECUTE
   const reason = NO_DDL.has(type) ? 'utility' : changesNoCall(type, node) ? 'ddl-relation' : 'ddl';
   const detail: StatementDetail = RUNS_CODE.has(type) ? { kind: 'utility', runsCode: true } : { kind: 'utility' };
-  return { ...leader(span, detail, reason), pins };
+  return {
+    ...leader(span, detail, reason),
+    references,
+    pins,
+    executes,
+    unlocks: facts.unlocks,
+  };
+}
+
+/** A DO block whose text may set something for the session, directly or in dynamic SQL. */
+function mayKeepSettings(node: Tree): boolean {
+  const text = JSON.stringify(node['args'] ?? null);
+  return /\bset_config\b|(?:;|\bbegin|\bthen|\belse|\bloop|['"$])\s*set\s+(?!local\b)/i.test(
+    text.replaceAll(/\\[nrt]/g, ' '),
+  );
 }
 
 /** DDL that leaves what a call, an operator, a cast or a view may reach as it was: the catalog that was read still holds. */

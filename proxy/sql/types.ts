@@ -21,6 +21,12 @@ export interface Classification {
   readonly pins: readonly PinReason[];
   /** True where the text can be sent again on another node when nothing of its answer was passed on (S6). */
   readonly retryable: boolean;
+  /** SQL-level prepared statements that it executes, at any depth (EXPLAIN, CREATE TABLE AS). */
+  readonly executes: readonly string[];
+  /** It reads pg_prepared_statements, which has to show the client's own. */
+  readonly listsStatements: boolean;
+  /** It may give back an advisory lock of the session. */
+  readonly unlocks: boolean;
   /** What a leading comment asked for; already taken into account in `target`. */
   readonly hint: 'leader' | 'follower' | null;
   /** The level that a leading comment asked for, instead of the session's. */
@@ -122,6 +128,10 @@ export interface VolatilityCatalog {
    * call `name(x)`. False where nothing is known: then the follower's refusal (25006) is the safety net.
    */
   isVolatile(kind: 'operator' | 'type' | 'relation' | 'attribute', schema: string | null, name: string): boolean;
+  /** Whether a function of that name sets something for the session by its own source: absent, nobody looked. */
+  isSetter?(schema: string | null, name: string): boolean;
+  /** False: no function of the database does, so nothing is set that the proxy does not see. */
+  readonly settersExist?: boolean;
   /** Grows when the content changed: classifications made with an older one are stale. */
   readonly version: number;
 }

@@ -15,6 +15,10 @@ export interface Facts {
   leader: string | null;
   /** Why it is about a node (`system_catalogs`). */
   node: string | null;
+  /** It reads pg_prepared_statements. */
+  listsStatements: boolean;
+  /** It may give back an advisory lock of the session. */
+  unlocks: boolean;
   readonly references: Reference[];
   readonly pins: Set<PinReason>;
 }
@@ -27,7 +31,14 @@ const MAX_REFERENCES = 2000;
  * as the chain is long.
  */
 export function factsOf(root: unknown): Facts {
-  const facts: Facts = { leader: null, node: null, references: [], pins: new Set() };
+  const facts: Facts = {
+    leader: null,
+    node: null,
+    listsStatements: false,
+    unlocks: false,
+    references: [],
+    pins: new Set(),
+  };
   const seen = new Set<string>();
   const stack: unknown[] = [root];
   while (stack.length > 0) {
@@ -103,6 +114,8 @@ function visitCall(facts: Facts, seen: Set<string>, node: Tree): void {
   if (verdict === 'leader') lead(facts, `volatile-function:${name}`);
   else if (verdict === 'node') facts.node ??= `system-function:${name}`;
   else refer(facts, seen, 'function', node['funcname']);
+  if (name.startsWith('pg_advisory_unlock')) facts.unlocks = true;
+  if (name === 'pg_prepared_statement') facts.listsStatements = true;
   const pin = pinOfFunction(schema, name);
   if (pin !== null) facts.pins.add(pin);
   if (name === 'set_config' && !isLocalSetConfig(node['args'])) facts.pins.add('session-state');
@@ -111,6 +124,7 @@ function visitCall(facts: Facts, seen: Set<string>, node: Tree): void {
 function visitRelation(facts: Facts, seen: Set<string>, name: string, schemaName: unknown): void {
   const schema = typeof schemaName === 'string' ? schemaName : null;
   if (schema !== null && isTemporarySchema(schema)) lead(facts, 'temporary-objects');
+  if (name === 'pg_prepared_statements') facts.listsStatements = true;
   if (isNodeRelation(schema, name)) facts.node ??= `system-catalog:${name}`;
   add(facts, seen, { kind: 'relation', schema, name });
 }

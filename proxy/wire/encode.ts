@@ -50,6 +50,16 @@ export function parameterStatus(name: string, value: string): Buffer {
 }
 
 /** `secretKey` is 4 bytes in protocol 3.0, up to 256 in 3.2. */
+/** An ErrorResponse in which a name is another one. */
+export function withName(message: Buffer, from: string, to: string): Buffer {
+  const body = message.toString('latin1', 5).replaceAll(from, Buffer.from(to).toString('latin1'));
+  const out = Buffer.alloc(5 + body.length);
+  message.copy(out, 0, 0, 1);
+  out.writeInt32BE(4 + body.length, 1);
+  out.write(body, 5, 'latin1');
+  return out;
+}
+
 export function backendKeyData(processId: number, secretKey: Buffer): Buffer {
   const out = message('K', 4 + secretKey.length);
   out.writeInt32BE(processId, 5);

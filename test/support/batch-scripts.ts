@@ -1,5 +1,5 @@
 import { query } from '../../proxy/wire/encode.ts';
-import type { Step } from './protocol-scripts.ts';
+import type { Step } from './steps.ts';
 
 const texts = (...each: readonly string[]): Step[] => each.map((sql) => ({ send: [query(sql)], until: 'Z', count: 1 }));
 

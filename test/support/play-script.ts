@@ -1,4 +1,4 @@
-import type { Step } from './protocol-scripts.ts';
+import type { Step } from './steps.ts';
 import { RawClient, type Transcript } from './raw-client.ts';
 
 /** Plays a script on a fresh connection; what was heard after each of its steps. `pieceBytes`: the input is cut into such pieces. */

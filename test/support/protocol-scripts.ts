@@ -1,51 +1,14 @@
 import * as encode from '../../proxy/wire/encode.ts';
-
-/** One exchange: what is sent at once, and the message types that end its answer (how many of them). */
-export interface Step {
-  readonly send: readonly Buffer[];
-  readonly until: string;
-  readonly count: number;
-}
+import { PREPARED_SCRIPTS } from './prepared-scripts.ts';
+import { bindText, COPY_DONE, copyData, copyFail, parse, q, run, type Step, step, sync, texts } from './steps.ts';
 
 const { bind, close, describe, execute, FLUSH, query, SYNC } = encode;
-
-const parse = (name: string, text: string): Buffer => encode.parse(name, Buffer.from(text));
-const copyData = (text: string): Buffer => message('d', Buffer.from(text));
-const COPY_DONE = message('c', Buffer.alloc(0));
-const copyFail = (why: string): Buffer => message('f', Buffer.from(`${why}\0`));
-
-function message(type: string, body: Buffer): Buffer {
-  const out = Buffer.alloc(5 + body.length);
-  out.write(type, 0, 'latin1');
-  out.writeInt32BE(4 + body.length, 1);
-  body.copy(out, 5);
-  return out;
-}
-
-/** A Bind with text parameters. */
-function bindText(portal: string, statement: string, values: readonly string[]): Buffer {
-  const head = Buffer.alloc(4);
-  head.writeInt16BE(values.length, 2);
-  const parts = values.map((value) => {
-    const size = Buffer.alloc(4);
-    size.writeInt32BE(Buffer.byteLength(value));
-    return Buffer.concat([size, Buffer.from(value)]);
-  });
-  return bind(portal, statement, Buffer.concat([head, ...parts, Buffer.alloc(2)]));
-}
-
-const step = (send: readonly Buffer[], until: string, count: number): Step => ({ send, until, count });
-/** One text by the simple protocol. */
-const q = (text: string): Step => step([query(text)], 'Z', 1);
-const texts = (...list: string[]): Step[] => list.map((text) => q(text));
-const sync = (...send: Buffer[]): Step => step([...send, SYNC], 'Z', 1);
-const run = (text: string, ...values: string[]): Step =>
-  sync(parse('', text), bindText('', '', values), describe('P', ''), execute(''));
 
 const LONG = 'x'.repeat(200_000);
 
 /** Each script runs on a fresh connection, and leaves nothing behind. */
 export const SCRIPTS: Readonly<Record<string, readonly Step[]>> = {
+  ...PREPARED_SCRIPTS,
   'simple statements, an empty query, several in one text': [
     q('SELECT 1 AS a, NULL AS b, $$x$$ AS c'),
     q(''),
