@@ -3,16 +3,15 @@ import type { Backend } from '../pool/backend.ts';
 import { settingsDiff, type SettingsImage } from '../routing/settings-image.ts';
 import { MAX_ATTEMPTS } from '../routing/retry.ts';
 import { DOOMED, onTransactionEvent } from '../routing/transaction.ts';
-import { close, describe, execute, FLUSH, PARSE_COMPLETE, query } from '../wire/encode.ts';
-import type { Classification } from '../sql/types.ts';
+import { describe, execute, FLUSH, PARSE_COMPLETE, query } from '../wire/encode.ts';
 import type { Entry } from './exchange.ts';
 import { align, alignment, wipesMidway } from './align.ts';
 import { AFTER_RESET, bringTo } from './settings-restore.ts';
 import { asksXid, XID_ENTRY } from './outcome.ts';
-import type { Prepared } from './prepared.ts';
 import { refuseUnit } from './refuse.ts';
 import { mustForgetSequences } from './sequences.ts';
 import { mayStillLead } from './release.ts';
+import { ensure, isThere, noteParse, pushOwn, wipesAll } from './send-statements.ts';
 import { endsTransaction, needsProbe } from './stale-plans.ts';
 import { dropBackend, giveBack } from './give-back.ts';
 import { stateLost, transactionLost } from './errors.ts';
@@ -268,50 +267,4 @@ function pushEntry(session: Session, backend: Backend, unit: Unit, entry: Entry,
   }
   exchange.push(entry);
   writes.push(entry.bytes);
-}
-
-function wipesAll({ statements }: Classification): boolean {
-  const [statement] = statements;
-  if (statement?.kind === 'deallocate') return statement.name === null;
-  return statement?.kind === 'discard' && statement.what === 'all';
-}
-
-/** A named statement that the backend has need not be sent again; an unnamed one replaces what is there. */
-function isThere(backend: Backend, prepared: Prepared): boolean {
-  if (prepared.serverName === '' || !backend.statements.has(prepared.serverName)) return false;
-  backend.statements.touch(prepared.serverName);
-  return true;
-}
-
-function ensure(session: Session, backend: Backend, prepared: Prepared, writes: Buffer[]): void {
-  if (prepared.sql !== null) return; // `isAligned`
-  if (prepared.serverName === '') {
-    if (backend.unnamedOwner === prepared) return;
-  } else if (backend.statements.has(prepared.serverName)) {
-    backend.statements.touch(prepared.serverName);
-    return;
-  }
-  noteParse(session, backend, prepared, writes);
-  pushOwn(session, 'parse', prepared.parse, prepared, writes);
-}
-
-function noteParse(session: Session, backend: Backend, prepared: Prepared, writes: Buffer[]): void {
-  if (prepared.serverName === '') {
-    backend.unnamedOwner = prepared;
-    return;
-  }
-  const evicted = backend.statements.add(prepared.serverName, session.context.config.pool.maxPreparedStatements);
-  if (evicted === null) return;
-  pushOwn(session, 'close', close('S', evicted), null, writes);
-}
-
-function pushOwn(
-  session: Session,
-  kind: Entry['kind'],
-  bytes: Buffer,
-  prepared: Prepared | null,
-  writes: Buffer[],
-): void {
-  session.exchange.push({ kind, bytes, swallow: true, prepared, tracked: null, undo: null });
-  writes.push(bytes);
 }

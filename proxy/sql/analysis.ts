@@ -1,6 +1,6 @@
 import type { Hint } from './hint.ts';
 import type { Reference } from './walk.ts';
-import type { PinReason, StatementInfo } from './types.ts';
+import type { PinReason, StatementDetail, StatementInfo } from './types.ts';
 
 /** What is known of one statement before the catalog, the options and the hint are asked. */
 export interface StatementAnalysis {
@@ -36,3 +36,16 @@ export interface Span {
 
 export const NO_REFERENCES: readonly Reference[] = [];
 export const NO_PINS: readonly PinReason[] = [];
+
+/** A statement of the leader's that leaves nothing behind. */
+export function leader(span: Span, detail: StatementDetail, reason: string): StatementAnalysis {
+  return {
+    info: { start: span.start, end: span.end, ...detail },
+    target: 'leader',
+    reason,
+    node: null,
+    references: NO_REFERENCES,
+    pins: NO_PINS,
+    retryable: false,
+  };
+}

@@ -1,4 +1,4 @@
-import { NO_PINS, NO_REFERENCES, type Span, type StatementAnalysis } from './analysis.ts';
+import { leader, NO_PINS, type Span, type StatementAnalysis } from './analysis.ts';
 import { explainBody, prepareBody } from './body.ts';
 import type { Tree } from './parser.ts';
 import {
@@ -9,8 +9,8 @@ import {
   transactionModes,
 } from './settings-statements.ts';
 import type { PinReason, StatementDetail } from './types.ts';
+import { analyseUtility } from './utility-statements.ts';
 import { factsOf, isTemporaryRelation, isTree, nameOf, stringOf, textIn } from './walk.ts';
-import { isTemporarySchema } from './functions.ts';
 
 /**
  * One statement of libpg-query's tree to what it means for routing: the rows of ROUTING.md, "Where a statement goes". Whatever is
@@ -212,111 +212,12 @@ function analyseCursor(node: Tree, span: Span): StatementAnalysis {
   };
 }
 
-/** Utility commands that change no object's definition. */
-const NO_DDL = new Set([
-  'CallStmt',
-  'DoStmt',
-  'CheckPointStmt',
-  'ClusterStmt',
-  'ConstraintsSetStmt',
-  'LockStmt',
-  'NotifyStmt',
-  'ReindexStmt',
-  'RefreshMatViewStmt',
-  'TruncateStmt',
-  'VacuumStmt',
-]);
-
-const RUNS_CODE: ReadonlySet<string> = new Set(['DoStmt', 'CallStmt']);
-
-/** DDL and the rest. A callee of CALL and DO is unknown, but both stay on the leader whatever it does. */
-function analyseUtility(type: string, node: Tree, span: Span): StatementAnalysis {
-  const pins: PinReason[] = [];
-  if (makesTemporary(type, node)) pins.push('temporary-objects');
-  const facts = factsOf(node);
-  for (const pin of facts.pins) if (!pins.includes(pin)) pins.push(pin);
-  if (type === 'DoStmt' && mayKeepSettings(node) && !pins.includes('session-state')) pins.push('session-state');
-  const references = type === 'CallStmt' ? facts.references : NO_REFERENCES;
-  const query = node['query'];
-  const execute = isTree(query) && isTree(query['ExecuteStmt']) ? query['ExecuteStmt'] : null;
-  const executes = execute === null ? undefined : textIn(execute, 'name'); // CREATE TABLE AS EXECUTE
-  const reason = NO_DDL.has(type) ? 'utility' : changesNoCall(type, node) ? 'ddl-relation' : 'ddl';
-  const detail: StatementDetail = RUNS_CODE.has(type) ? { kind: 'utility', runsCode: true } : { kind: 'utility' };
-  return {
-    ...leader(span, detail, reason),
-    references,
-    pins,
-    executes,
-    unlocks: facts.unlocks,
-  };
-}
-
-/** A DO block whose text may set something for the session, directly or in dynamic SQL. */
-function mayKeepSettings(node: Tree): boolean {
-  const text = JSON.stringify(node['args'] ?? null);
-  return /\bset_config\b|(?:;|\bbegin|\bthen|\belse|\bloop|['"$])\s*set\s+(?!local\b)/i.test(
-    text.replaceAll(/\\[nrt]/g, ' '),
-  );
-}
-
-/** DDL that leaves what a call, an operator, a cast or a view may reach as it was: the catalog that was read still holds. */
-function changesNoCall(type: string, node: Tree): boolean {
-  if (type === 'DropStmt')
-    return /^OBJECT_(?:TABLE|INDEX|SEQUENCE|MATVIEW|TRIGGER|STATISTIC_EXT)$/.test(textIn(node, 'removeType'));
-  return RELATION_DDL.has(type);
-}
-
-const RELATION_DDL = new Set([
-  'CreateStmt',
-  'CreateTableAsStmt',
-  'CreateSeqStmt',
-  'AlterSeqStmt',
-  'CreateStatsStmt',
-  'CreateTrigStmt',
-  'IndexStmt',
-  'CommentStmt',
-  'GrantStmt',
-]);
-
-/** CREATE TEMP …, CREATE … pg_temp.…: the target is under one of a few keys, as a RangeVar or a list of names. */
-function makesTemporary(type: string, node: Tree): boolean {
-  if (!/^(?:Create|View|CompositeType|Define|AlterObjectSchema)/.test(type)) return false;
-  if (type === 'AlterObjectSchemaStmt') return isTemporarySchema(textIn(node, 'newschema'));
-  const into = node['into'];
-  for (const target of [
-    node['relation'],
-    node['view'],
-    node['sequence'],
-    node['typevar'],
-    isTree(into) && into['rel'],
-  ]) {
-    if (isTemporaryRelation(target)) return true;
-  }
-  for (const key of ['funcname', 'typeName', 'domainname', 'defnames', 'opfamilyname', 'opclassname']) {
-    const { schema } = nameOf(node[key]);
-    if (schema !== null && isTemporarySchema(schema)) return true;
-  }
-  return false;
-}
-
 function hasOption(options: unknown, name: string): boolean {
   if (!Array.isArray(options)) return false;
   return options.some((option: unknown) => {
     const element = isTree(option) ? option['DefElem'] : null;
     return isTree(element) && element['defname'] === name;
   });
-}
-
-function leader(span: Span, detail: StatementDetail, reason: string): StatementAnalysis {
-  return {
-    info: { start: span.start, end: span.end, ...detail },
-    target: 'leader',
-    reason,
-    node: null,
-    references: NO_REFERENCES,
-    pins: NO_PINS,
-    retryable: false,
-  };
 }
 
 /** It concerns the session alone, and every node can do it. */
