@@ -10,7 +10,7 @@ import {
 } from './settings-statements.ts';
 import type { PinReason, StatementDetail } from './types.ts';
 import { analyseUtility } from './utility-statements.ts';
-import { factsOf, isTemporaryRelation, isTree, nameOf, stringOf, textIn } from './walk.ts';
+import { factsOf, isTree, stringOf, textIn } from './walk.ts';
 
 /**
  * One statement of libpg-query's tree to what it means for routing: the rows of ROUTING.md, "Where a statement goes". Whatever is
