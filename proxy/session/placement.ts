@@ -49,6 +49,7 @@ export function place(session: Session, unit: Unit, need: Need): void {
       }
       attach(session, placed);
       sendUnit(session, unit);
+      session.readOn(); // the rest of a long message answers nothing until it is whole
     },
     (error: unknown) => {
       stopWaiting(session);

@@ -113,8 +113,10 @@ function sendAfter(session: Session, unit: Unit, ready: Promise<void>, aligned: 
   void ready.then(
     () => {
       if (session.phase === 'closed') dropBackend(session);
-      else if (mayStillLead(session, backend)) sendUnit(session, unit, aligned);
-      else session.startAnew(unit); // S5: it waits until that is confirmed again
+      else if (mayStillLead(session, backend)) {
+        sendUnit(session, unit, aligned);
+        session.readOn(); // the rest of a long message answers nothing until it is whole
+      } else session.startAnew(unit); // S5: it waits until that is confirmed again
     },
     (error: unknown) => onNotReady(session, unit, backend, error),
   );
