@@ -26,6 +26,7 @@ function pinned(onQuestion: (backend: Backend & { closed: boolean }, user: Backe
     phase: 'idle',
     backend,
     pins: new Set<PinReason>(['advisory-lock']),
+    settings: { valueOf: () => undefined },
     statements: { unnamed: null },
     terminate: (error: ClientError) => ended.push(error),
     readOn: () => undefined,

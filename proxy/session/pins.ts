@@ -31,7 +31,10 @@ export function recheckPins(session: Session, backend: Backend): void {
   backend.unnamedOwner = null; // a simple query drops the unnamed statement
   void runInternal(backend, STATE_SQL, INTERNAL_TIMEOUT_MS).then(
     (rows) => {
-      for (const [index, reason] of ASKABLE.entries()) if (rows[0]?.[index] === '0') session.pins.delete(reason);
+      for (const [index, reason] of ASKABLE.entries()) {
+        if (rows[0]?.[index] === '0' && !(reason === 'temporary-objects' && makesTemporary(session)))
+          session.pins.delete(reason);
+      }
       if (session.pins.size === 0) giveBack(session);
       goOn(session);
     },
@@ -42,6 +45,11 @@ export function recheckPins(session: Session, backend: Backend): void {
       else session.terminate(stateLost(`no answer about what is kept there: ${String(error)}`, session.pins));
     },
   );
+}
+
+/** Whatever is created next may be temporary: the search path begins there. */
+function makesTemporary(session: Session): boolean {
+  return /\bpg_temp/i.test(session.settings.valueOf('search_path') ?? '');
 }
 
 function goOn(session: Session): void {
