@@ -83,3 +83,15 @@ test('PREPARE keeps no server; LISTEN and temporary tables do', () => {
   assert.deepEqual(plan('LISTEN a').pins, ['listen']);
   assert.deepEqual(plan('CREATE TEMP TABLE a (i int)').pins, ['temporary-objects']);
 });
+
+test('a call of what sets something for the session pins, by SELECT and by CALL; DO pins by its text', () => {
+  const catalog: VolatilityCatalog = { ...CATALOG, isSetter: (_schema, name) => name === 'setter' };
+  const options = { standardConformingStrings: true, systemCatalogs: 'leader' } as const;
+  const pins = (sql: string) => planOf(classifier.classify(Buffer.from(sql), catalog, options)).pins;
+  for (const sql of ['SELECT setter(1)', 'SELECT * FROM t WHERE app.setter(i)', 'CALL setter(1)'])
+    assert.deepEqual(pins(sql), ['session-state'], sql);
+  for (const sql of ['SELECT other(1)', 'CALL other(1)', "DO 'BEGIN UPDATE t SET i = 1; SET LOCAL a.b = 1; END'"])
+    assert.deepEqual(pins(sql), [], sql);
+  assert.deepEqual(pins('DO $$ BEGIN SET a.b = 1; END $$'), ['session-state']);
+  assert.deepEqual(pins("DO $$ BEGIN EXECUTE 'set a.b = 1'; END $$"), ['session-state']);
+});

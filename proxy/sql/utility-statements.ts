@@ -25,7 +25,8 @@ const RUNS_CODE: ReadonlySet<string> = new Set(['DoStmt', 'CallStmt']);
 export function analyseUtility(type: string, node: Tree, span: Span): StatementAnalysis {
   const pins: PinReason[] = [];
   if (makesTemporary(type, node)) pins.push('temporary-objects');
-  const facts = factsOf(node);
+  // The call of a CALL has no wrapper that names its kind.
+  const facts = factsOf(type === 'CallStmt' ? { FuncCall: node['funccall'] } : node);
   for (const pin of facts.pins) if (!pins.includes(pin)) pins.push(pin);
   if (type === 'DoStmt' && mayKeepSettings(node) && !pins.includes('session-state')) pins.push('session-state');
   const references = type === 'CallStmt' ? facts.references : NO_REFERENCES;
