@@ -37,6 +37,13 @@ export class BackendStatements {
     return null;
   }
 
+  /** The name to give up before another is added; null: there is room. */
+  toEvict(max: number): string | null {
+    if (this.#names.size < max) return null;
+    for (const oldest of this.#names) return oldest;
+    return null;
+  }
+
   /** Notes a statement that is being prepared. Returns the name to close for it, if the backend then has more than `max`. */
   add(serverName: string, max: number): string | null {
     this.touch(serverName);

@@ -30,6 +30,7 @@ export function exchangeInternal(
   messages: Buffer,
   timeoutMs: number,
   maxRows = DEFAULT_MAX_ROWS,
+  onDescription: ((buffer: Buffer, start: number, end: number) => void) | null = null,
 ): Promise<InternalRows> {
   const user = backend.user;
   return new Promise((resolve, reject) => {
@@ -52,6 +53,7 @@ export function exchangeInternal(
         (rows) => finish(() => resolve(rows)),
         (error) => finish(() => reject(error)),
         maxRows,
+        onDescription,
       ),
     );
     backend.resume();
@@ -69,7 +71,15 @@ class InternalUser implements BackendUser {
   #partBytes = 0;
   #error: ClientError | null = null;
 
-  constructor(resolve: (rows: InternalRows) => void, reject: (error: Error) => void, maxRows: number) {
+  readonly #onDescription: ((buffer: Buffer, start: number, end: number) => void) | null;
+
+  constructor(
+    resolve: (rows: InternalRows) => void,
+    reject: (error: Error) => void,
+    maxRows: number,
+    onDescription: ((buffer: Buffer, start: number, end: number) => void) | null,
+  ) {
+    this.#onDescription = onDescription;
     this.#resolve = resolve;
     this.#reject = reject;
     this.#maxRows = maxRows;
@@ -79,6 +89,10 @@ class InternalUser implements BackendUser {
     switch (type) {
       case 0x44: // DataRow
         if (this.#rows.length < this.#maxRows) this.#rows.push(textRow(buffer, start + 5, end));
+        return;
+      case 0x54: // RowDescription
+      case 0x6e: // NoData
+        this.#onDescription?.(buffer, start, end);
         return;
       case 0x45: {
         // ErrorResponse
@@ -101,6 +115,7 @@ class InternalUser implements BackendUser {
   }
 
   onBackendPart(type: number, buffer: Buffer, start: number, end: number, _first: boolean, last: boolean): void {
+    if (type === 0x54 && _first) this.#onDescription?.(buffer, start, end); // its first part
     if (type !== 0x44) return;
     this.#partBytes += end - start;
     if (this.#partBytes <= MAX_ROW_BYTES) this.#parts.push(buffer.subarray(start, end));

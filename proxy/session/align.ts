@@ -1,6 +1,7 @@
 import type { Backend } from '../pool/backend.ts';
 import { exchangeInternal } from '../pool/internal-query.ts';
-import { bind, close, execute, parse, SYNC } from '../wire/encode.ts';
+import { bind, close, describe, execute, parse, SYNC } from '../wire/encode.ts';
+import { columnsOf, unprovenOn } from './described.ts';
 import { INTERNAL_TIMEOUT_MS } from './limits.ts';
 import { onlyStatement } from './outcome.ts';
 import type { Prepared } from './prepared.ts';
@@ -11,6 +12,8 @@ import type { Unit } from './unit.ts';
 export interface AlignStep {
   readonly messages: readonly Buffer[];
   readonly done: () => void;
+  /** Messages end with a Describe: what it says of the columns, null where that is too long to be compared. */
+  readonly described?: (columns: string | null) => void;
 }
 
 /** What a server has under a client's name: equal keys mean the same statement. */
@@ -28,7 +31,14 @@ export function alignment(session: Session, unit: Unit, backend: Backend): Align
   const { statements } = backend;
   if (unit.plan.listsStatements) return exactly(session, backend);
   const wipes = wipesMidway(unit);
-  if (unit.named === null && !wipes && !statements.unknown && (unit.complete || !session.statements.anySql))
+  const unproven = unprovenOn(backend, unit);
+  if (
+    unproven === null &&
+    unit.named === null &&
+    !wipes &&
+    !statements.unknown &&
+    (unit.complete || !session.statements.anySql)
+  )
     return null;
   const steps: AlignStep[] = [];
   if (statements.unknown || wipes) steps.push(wipe(backend));
@@ -43,7 +53,21 @@ export function alignment(session: Session, unit: Unit, backend: Backend): Align
         alignName(session, backend, name, prepared, wiped, steps);
     }
   }
+  for (const prepared of unproven ?? []) prove(session, unit, backend, prepared, steps);
   return steps.length === 0 ? null : steps;
+}
+
+/** Makes a statement anew, and finds out whether it still is what the client was told. */
+function prove(session: Session, unit: Unit, backend: Backend, prepared: Prepared, steps: AlignStep[]): void {
+  const { serverName } = prepared;
+  const max = session.context.config.pool.maxPreparedStatements;
+  const evicted = backend.statements.toEvict(max);
+  if (evicted !== null) steps.push(release(backend, evicted));
+  const done = (): void => backend.statements.touch(serverName);
+  const described = (columns: string | null): void => {
+    if (columns !== null && columns !== prepared.told) unit.changed = [...(unit.changed ?? []), prepared];
+  };
+  steps.push({ messages: [prepared.parse, describe('S', serverName)], done, described });
 }
 
 /** DEALLOCATE ALL or DISCARD ALL in the middle of other work: what the server has afterwards depends on how far it comes. */
@@ -124,11 +148,11 @@ function sqlMessages(sql: string): Buffer[] {
  */
 export async function align(backend: Backend, steps: readonly AlignStep[]): Promise<void> {
   backend.statements.unknown = true;
-  await exchangeInternal(
-    backend,
-    Buffer.concat([...steps.flatMap(({ messages }) => messages), SYNC]),
-    INTERNAL_TIMEOUT_MS,
-  );
-  for (const { done } of steps) done();
+  const messages = Buffer.concat([...steps.flatMap((step) => step.messages), SYNC]);
+  const asked = steps.filter(({ described }) => described !== undefined);
+  await exchangeInternal(backend, messages, INTERNAL_TIMEOUT_MS, undefined, (buffer, start, end) => {
+    asked.shift()?.described?.(columnsOf(buffer, start, end));
+  });
   backend.statements.unknown = false;
+  for (const { done } of steps) done();
 }

@@ -3,6 +3,8 @@ import { errorResponse, withName } from '../wire/encode.ts';
 import type { Recovery } from '../routing/retry.ts';
 import type { BackendLoss } from '../pool/backend.ts';
 import { isTagInDoubt, tellInDoubt } from './cancel.ts';
+import { columnsOf } from './described.ts';
+import type { Prepared } from './prepared.ts';
 import { stateLost, lossReason } from './errors.ts';
 import type { Entry } from './exchange.ts';
 import { decide, afterLossInFlight, afterLossBetween } from './recovery.ts';
@@ -39,6 +41,8 @@ export function onAnswer(session: Session, type: number, buffer: Buffer, start: 
       }
       if (type === COMMAND_COMPLETE) session.activity.completed(buffer, start, end);
       if (session.holding && !isPreliminary(type)) session.holding = false;
+      if (isDescription(type) && entry.kind === 'describe' && entry.prepared !== null)
+        noteColumns(entry.prepared, buffer, start, end);
       session.out.relay(buffer, start, end);
       break;
     case 'swallow':
@@ -56,6 +60,14 @@ export function onAnswer(session: Session, type: number, buffer: Buffer, start: 
     default:
   }
   exchange.emitLocals();
+}
+
+function isDescription(type: number): boolean {
+  return type === 0x54 || type === 0x6e; // RowDescription, NoData
+}
+
+function noteColumns(prepared: Prepared, buffer: Buffer, start: number, end: number): void {
+  if (prepared.serverName !== '' && prepared.sql === null) prepared.told ??= columnsOf(buffer, start, end);
 }
 
 /** Says nothing yet about whether the statement succeeds: may be dropped, and the unit run again. */

@@ -20,6 +20,8 @@ export interface Prepared {
   /** Renewed when the catalog changed or the statement turned out to be a write. */
   classification: Classification;
   catalogVersion: number;
+  /** The columns that a client was told of it (`columnsOf`); null: nobody asked. */
+  told: string | null;
 }
 
 /** Statements known to the process; an evicted one only loses its sharing. */
@@ -101,6 +103,7 @@ export function prepare(serverName: string, parts: ParseParts): Prepared {
   return {
     serverName,
     sql: null,
+    told: null,
     environment: parts.environment,
     parse: parse(serverName, parts.text, parts.oids),
     textStart,

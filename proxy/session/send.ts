@@ -3,7 +3,7 @@ import type { Backend } from '../pool/backend.ts';
 import { settingsDiff, type SettingsImage } from '../routing/settings-image.ts';
 import { MAX_ATTEMPTS } from '../routing/retry.ts';
 import { DOOMED, onTransactionEvent } from '../routing/transaction.ts';
-import { describe, execute, FLUSH, PARSE_COMPLETE, query } from '../wire/encode.ts';
+import { describe, errorResponse, execute, FLUSH, PARSE_COMPLETE, query } from '../wire/encode.ts';
 import type { Entry } from './exchange.ts';
 import { align, alignment, wipesMidway } from './align.ts';
 import { AFTER_RESET, bringTo } from './settings-restore.ts';
@@ -12,7 +12,7 @@ import { refuseUnit } from './refuse.ts';
 import { mustForgetSequences } from './sequences.ts';
 import { mayStillLead } from './release.ts';
 import { ensure, isThere, noteParse, pushOwn, wipesAll } from './send-statements.ts';
-import { endsTransaction, needsProbe } from './stale-plans.ts';
+import { endsTransaction, needsProbe, renewStatement } from './stale-plans.ts';
 import { dropBackend, giveBack } from './give-back.ts';
 import { stateLost, transactionLost } from './errors.ts';
 import type { Session } from './session.ts';
@@ -231,6 +231,10 @@ function write(session: Session, backend: Backend, writes: readonly Buffer[]): v
   if (backend.encrypted || !backend.refuses) session.outcome.sent = true;
 }
 
+/** As a server says it that has kept the statement (RevalidateCachedQuery). */
+const CHANGED = errorResponse(
+  new ClientError({ sqlState: '0A000', message: 'cached plan must not change result type' }),
+);
 /** A portal that no client names: executing it fails, and that is what it is for. */
 const CERTAIN_FAILURE = execute('leasehold: no such portal');
 
@@ -239,6 +243,14 @@ function pushEntry(session: Session, backend: Backend, unit: Unit, entry: Entry,
   const { kind, prepared } = entry;
   if (kind === 'local') {
     exchange.push(entry);
+    return;
+  }
+  if (prepared !== null && unit.changed?.includes(prepared) === true) {
+    backend.statements.unknown = true; // it has the new one under a name that means the old one to others
+    renewStatement(session, prepared, null);
+    unit.changed = null;
+    exchange.push({ ...entry, kind: 'fail', bytes: CHANGED, prepared: null });
+    writes.push(CERTAIN_FAILURE);
     return;
   }
   if (kind === 'fail') {

@@ -84,6 +84,7 @@ export function sqlPrepared(
   const bytes = text.subarray(start, end);
   return {
     serverName: statement.name,
+    told: null,
     sql: bytes.toString('utf8'),
     environment: scope.environment,
     parse: NOTHING,

@@ -206,4 +206,37 @@ describe('prepared statements are virtual for each session', () => {
       ['2', 'T', 'C', 'Z'],
     );
   });
+
+  test('who was told of other columns is refused with 0A000 where the statement is made anew, as by the server that has it', async () => {
+    await using raw = await RawClient.connect({ port: cluster.port });
+    const ask = async (...messages: Buffer[]): Promise<string[]> => {
+      raw.send(...messages, encode.SYNC);
+      return await raw.read('Z');
+    };
+    const letters = (answers: readonly string[]): string => answers.map((each) => each[0]).join('');
+    await ask(parse('', 'CREATE TABLE told (a int)'), encode.bind('', ''), encode.execute(''));
+    const text = 'INSERT INTO told VALUES (1) RETURNING *';
+    assert.equal(letters(await ask(parse('told', text), encode.describe('S', 'told'))), '1tTZ');
+    assert.equal(letters(await ask(encode.bind('', 'told'), encode.execute(''))), '2DCZ');
+    const altering = await connect();
+    await altering.query('ALTER TABLE told ADD COLUMN b int');
+    // The connections that have it are taken, or lose it: it has to be made anew.
+    await altering.query('BEGIN');
+    await altering.query('SELECT 1');
+    await cluster.sql(
+      'node1',
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app' AND state = 'idle'",
+    );
+    const refused = await ask(encode.bind('', 'told'), encode.execute(''));
+    assert.equal(letters(refused), 'EZ');
+    assert.match(refused[0] ?? '', /0A000\|cached plan must not change result type/);
+    await altering.query('COMMIT');
+    assert.equal(await one(altering, 'SELECT count(*)::int FROM told'), 1); // not executed
+    assert.equal(
+      letters(
+        await ask(parse('again', text), encode.describe('S', 'again'), encode.bind('', 'again'), encode.execute('')),
+      ),
+      '1tT2DCZ',
+    );
+  });
 });
