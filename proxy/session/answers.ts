@@ -129,6 +129,7 @@ function onServerError(session: Session, entry: Entry, buffer: Buffer, start: nu
   for (const each of skipped.toReversed()) each.undo?.();
   // A server drops the old unnamed statement before it reads the new one.
   if (entry.kind === 'parse' && entry.prepared?.serverName === '') session.statements.unnamed = null;
+  if (entry.kind === 'bind') entry.undo?.();
   readOnToSync(session);
   if (entry.kind === 'fail') session.out.send(entry.bytes);
   else if (fields.sqlState === '57014' && session.unit?.timeout) session.out.send(errorResponse(session.unit.timeout));

@@ -81,18 +81,19 @@ const TWICE = 'leasehold: twice';
 function addBind(unit: Unit, message: Buffer, statements: ClientStatements, scope: UnitScope): void {
   const { portal, statement, tailStart } = decodeBind(message, 5, message.length);
   const prepared = statements.find(statement);
-  if (portal === '') statements.unnamedPortal = prepared;
-  else statements.portals.set(portal, prepared);
+  if (portal !== '') statements.portals.set(portal, prepared);
   if (prepared === null) {
     unit.add(noSuchStatement(statement));
     return;
   }
+  const undo = portal === '' && statements.unnamedPortal === null ? statements.dropPortal : null;
+  if (portal === '') statements.unnamedPortal = prepared;
   widenBy(unit, prepared, statements, scope);
   const bytes =
     statement === '' || prepared.sql !== null
       ? message
       : bind(portal, prepared.serverName, message.subarray(tailStart));
-  unit.add({ ...plain('bind', bytes), prepared });
+  unit.add({ ...plain('bind', bytes), prepared, undo });
 }
 
 function addDescribe(unit: Unit, message: Buffer, statements: ClientStatements, scope: UnitScope): void {
@@ -116,6 +117,11 @@ function addDescribe(unit: Unit, message: Buffer, statements: ClientStatements, 
 function addExecute(unit: Unit, message: Buffer, statements: ClientStatements, scope: UnitScope): void {
   const { portal } = decodeExecute(message, 5, message.length);
   const prepared = portal === '' ? statements.unnamedPortal : statements.portals.get(portal);
+  if (portal === '' && prepared === null) {
+    // A server may still have that of a failed Query, whose memory is freed: it may crash, and all its connections with it.
+    unit.add(failure('34000', 'portal "" does not exist'));
+    return;
+  }
   const classification = prepared?.classification;
   const tracked = classification?.statements.some(isTracked) === true ? classification : null;
   const only = classification?.statements.length === 1 ? classification.statements[0] : undefined;

@@ -7,7 +7,7 @@ import { begin, CALL, COPY_DATA, mayFeed, QUERY, queryEntry } from './input.ts';
 import { mergePlans, OPAQUE_PLAN } from './plan.ts';
 import { sendEntry } from './send.ts';
 import type { Session } from './session.ts';
-import { Unit } from './unit.ts';
+import { dropUnnamed, Unit } from './unit.ts';
 
 /** A piece of a message that is too long to be kept, or of COPY data. */
 export function onInputPart(
@@ -41,17 +41,22 @@ function startParted(session: Session, type: number, piece: Buffer): void {
     if (session.phase === 'open') {
       const open = session.unit as Unit;
       open.plan = mergePlans(open.plan, OPAQUE_PLAN);
-      sendEntry(session, queryEntry(piece, type === CALL ? 'call' : 'query'));
+      sendEntry(session, partedEntry(session, type, piece));
       session.partOpen = true;
       return;
     }
     unit.plan = mergePlans(unit.plan, OPAQUE_PLAN);
-    unit.add(queryEntry(piece, type === CALL ? 'call' : 'query'));
+    unit.add(partedEntry(session, type, piece));
     startPartedUnit(session, unit);
     return;
   }
   if (type !== 0x42) throw tooLong(session, piece);
   startPartedBind(session, piece);
+}
+
+function partedEntry(session: Session, type: number, piece: Buffer): Entry {
+  if (type === CALL) return queryEntry(piece, 'call');
+  return { ...queryEntry(piece), undo: dropUnnamed(session.statements) };
 }
 
 function startPartedUnit(session: Session, unit: Unit): void {
@@ -67,9 +72,10 @@ function startPartedBind(session: Session, piece: Buffer): void {
   if (prepared === null) throw tooLong(session, piece);
   const renamed = bind(portal, prepared.serverName, piece.subarray(tailStart));
   renamed.writeInt32BE(piece.readInt32BE(1) + renamed.length - piece.length, 1);
+  const undo = portal === '' && session.statements.unnamedPortal === null ? session.statements.dropPortal : null;
   if (portal === '') session.statements.unnamedPortal = prepared;
   else session.statements.portals.set(portal, prepared);
-  const entry: Entry = { kind: 'bind', bytes: renamed, swallow: false, prepared, tracked: null, undo: null };
+  const entry: Entry = { kind: 'bind', bytes: renamed, swallow: false, prepared, tracked: null, undo };
   if (session.phase === 'open') {
     session.partOpen = true;
     sendEntry(session, entry);

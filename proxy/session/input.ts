@@ -79,6 +79,7 @@ function onQuery(session: Session, buffer: Buffer, start: number, end: number): 
   }
   const classification = session.classify(buffer.subarray(start + 5, queryTextEnd(buffer, start + 5, end)));
   session.statements.unnamed = null;
+  session.statements.unnamedPortal = null;
   const unit = simpleUnit(message, classification);
   if (!answerLocally(session, unit)) begin(session, unit);
 }

@@ -46,7 +46,12 @@ export class ClientStatements {
   anySql = false;
   unnamed: Prepared | null = null;
   readonly portals = new Map<string, Prepared | null>();
+  /** Null: no Bind made one since the last Query. */
   unnamedPortal: Prepared | null = null;
+  /** Takes back a Bind that made the first unnamed portal after a Query. */
+  readonly dropPortal = (): void => {
+    this.unnamedPortal = null;
+  };
 
   find(name: string): Prepared | null {
     return name === '' ? this.unnamed : (this.named.get(name) ?? null);
@@ -58,12 +63,14 @@ export class ClientStatements {
   }
 }
 
-/** A Query takes the unnamed statement away; returns what takes that back. */
+/** A Query takes the unnamed statement and portal away; returns what takes that back. */
 export function dropUnnamed(statements: ClientStatements): () => void {
-  const before = statements.unnamed;
+  const { unnamed, unnamedPortal } = statements;
   statements.unnamed = null;
+  statements.unnamedPortal = null;
   return () => {
-    statements.unnamed = before;
+    statements.unnamed = unnamed;
+    statements.unnamedPortal = unnamedPortal;
   };
 }
 

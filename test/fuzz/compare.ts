@@ -3,6 +3,7 @@ import type { ProxyCluster } from '../support/proxy-cluster.ts';
 import { leftovers } from './canary.ts';
 import { schemaOf } from './grammar.ts';
 import { printItem } from './messages.ts';
+import { withoutCrash } from './known-crash.ts';
 import { type Hearing, play } from './player.ts';
 import type { Program } from './program.ts';
 
@@ -42,7 +43,8 @@ export class Comparison implements AsyncDisposable {
   }
 
   /** Null: all heard the same. The programs run at once through the proxy, so that they share its pools. */
-  async run(programs: readonly Program[], silenceMs = PATIENT_MS): Promise<Difference | null> {
+  async run(drawn: readonly Program[], silenceMs = PATIENT_MS): Promise<Difference | null> {
+    const programs = drawn.map((program) => ({ ...program, items: withoutCrash(program.items) }));
     const { port } = this.#cluster.node(this.#cluster.leader);
     const direct = await this.#play(programs, port, silenceMs);
     const proxied = await this.#play(programs, this.#cluster.port, silenceMs);

@@ -4,7 +4,9 @@ import { fuzzBytes } from '../fuzz/bytes/campaign.ts';
 import { Comparison, report } from '../fuzz/compare.ts';
 import { programOf } from '../fuzz/program.ts';
 import { REGRESSIONS } from '../fuzz/regressions.ts';
+import { bind, execute, query, SYNC } from '../../proxy/wire/encode.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
+import { RawClient } from '../support/raw-client.ts';
 
 const FRESH_SEED = Date.now() % 1_000_000_000;
 const LIMIT_MS = 8_000;
@@ -28,6 +30,20 @@ describe('what nobody thought of', () => {
       assert.equal(difference === null ? null : report(difference), null);
     });
   }
+
+  test('a portal that a failed query left in a failed transaction is not there: executing it may crash the server', async () => {
+    await using witness = await RawClient.connect({ port: cluster.node(cluster.leader).port });
+    const failing = "DO $$ BEGIN RAISE 'failed' USING ERRCODE = 'U0001'; END $$";
+    for (const executed of [[execute('')], [bind('', 'nosuch'), SYNC, execute('')]]) {
+      await using client = await RawClient.connect(cluster);
+      client.send(query('BEGIN'), query(failing), ...executed, SYNC, query('ROLLBACK'));
+      const heard = await client.read('Z', executed.length === 1 ? 4 : 5);
+      assert.ok(heard.includes('E|ERROR|34000|portal "" does not exist||'), heard.join('\n'));
+      assert.equal(heard.at(-1), 'Z|"I"');
+    }
+    witness.send(query('SELECT 1'));
+    assert.equal((await witness.read('Z')).at(-1), 'Z|"I"');
+  });
 
   test('bytes that nobody should send harm nobody', async () => {
     const untilMs = performance.now() + LIMIT_MS;
