@@ -54,6 +54,7 @@ export function exchangeInternal(
         (error) => finish(() => reject(error)),
         maxRows,
         onDescription,
+        user,
       ),
     );
     backend.resume();
@@ -70,6 +71,9 @@ class InternalUser implements BackendUser {
   #parts: Buffer[] = [];
   #partBytes = 0;
   #error: ClientError | null = null;
+  /** Who has the backend: what comes unasked meanwhile is for it. */
+  readonly #behind: BackendUser | null;
+  #passedOn = false;
 
   readonly #onDescription: ((buffer: Buffer, start: number, end: number) => void) | null;
 
@@ -78,11 +82,13 @@ class InternalUser implements BackendUser {
     reject: (error: Error) => void,
     maxRows: number,
     onDescription: ((buffer: Buffer, start: number, end: number) => void) | null,
+    behind: BackendUser | null,
   ) {
     this.#onDescription = onDescription;
     this.#resolve = resolve;
     this.#reject = reject;
     this.#maxRows = maxRows;
+    this.#behind = behind;
   }
 
   onBackendMessage(type: number, buffer: Buffer, start: number, end: number): void {
@@ -106,6 +112,10 @@ class InternalUser implements BackendUser {
         });
         return;
       }
+      case 0x41: // NotificationResponse
+        this.#behind?.onBackendMessage(type, buffer, start, end);
+        this.#passedOn = true;
+        return;
       case 0x5a: // ReadyForQuery
         if (this.#error === null) this.#resolve(this.#rows);
         else this.#reject(this.#error);
@@ -126,7 +136,10 @@ class InternalUser implements BackendUser {
     this.onBackendMessage(type, row, 0, row.length);
   }
 
-  onBackendChunkEnd(): void {}
+  onBackendChunkEnd(): void {
+    if (this.#passedOn) this.#behind?.onBackendChunkEnd();
+    this.#passedOn = false;
+  }
 
   onBackendDrain(): void {}
 

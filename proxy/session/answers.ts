@@ -11,6 +11,7 @@ import { decide, afterLossInFlight, afterLossBetween } from './recovery.ts';
 import { onReady } from './ready.ts';
 import { meetsStalePlan, renewStatement } from './stale-plans.ts';
 import { XID_ENTRY } from './outcome.ts';
+import { losesState } from './sequences.ts';
 import type { Session } from './session.ts';
 
 const PARAMETER_STATUS = 0x53;
@@ -89,12 +90,24 @@ function isPreliminary(type: number): boolean {
 const SYNC_WAIT_GIVEN_UP = Buffer.from('\0RSyncRepWaitForLSN\0');
 
 function onAside(session: Session, type: number, buffer: Buffer, start: number, end: number): void {
+  if (type === NOTIFICATION) {
+    notify(session, buffer, start, end);
+    return;
+  }
   if (session.recovery !== null || session.muted || session.exchange.head?.swallow === true) return;
-  if (type === NOTICE && buffer.subarray(start, end).includes(SYNC_WAIT_GIVEN_UP)) {
+  if (buffer.subarray(start, end).includes(SYNC_WAIT_GIVEN_UP)) {
     tellInDoubt(session, 'The wait for synchronous followers was cancelled');
     return;
   }
   session.out.relay(buffer, start, end);
+}
+
+/** It belongs to no unit, and is not forgotten with the answer of one that runs again. */
+function notify(session: Session, buffer: Buffer, start: number, end: number): void {
+  if (session.phase === 'closed') return;
+  const { recovery, muted, holding, passedOn, out } = session;
+  if (recovery !== null || muted || (holding && !passedOn)) out.overtake(buffer, start, end);
+  else out.relay(buffer, start, end);
 }
 
 const AGAIN: Recovery = { kind: 'again' };
@@ -184,7 +197,7 @@ export function onLost(session: Session, loss: BackendLoss): void {
   session.skipped.length = 0;
   if (session.floor.lastNode === backend?.place.node) session.floor.lastNode = null;
   if (session.phase === 'closed') return;
-  if (session.pins.size > 0) {
+  if (losesState(session)) {
     session.terminate(stateLost(reason, session.pins, loss.fatal));
     return;
   }

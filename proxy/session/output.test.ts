@@ -27,6 +27,17 @@ test('adjacent slices are written as one, in the order given', () => {
   assert.equal(out.pendingBytes, 0);
 });
 
+test('what overtakes is written at once, and not forgotten with what was collected', () => {
+  const written: string[] = [];
+  const out = new ClientOutput(socketOf(written));
+  out.send(Buffer.from('parse'));
+  out.overtake(Buffer.from('.notify.'), 1, 7);
+  out.discard();
+  out.send(Buffer.from('again'));
+  out.flush();
+  assert.deepEqual(written, ['notify', 'again']);
+});
+
 test('what was discarded is never written', () => {
   const written: string[] = [];
   const out = new ClientOutput(socketOf(written));

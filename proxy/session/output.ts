@@ -37,6 +37,11 @@ export class ClientOutput {
     this.relay(message, 0, message.length);
   }
 
+  /** Writes a message at once, before what was collected: that may be forgotten yet. */
+  overtake(buffer: Buffer, start: number, end: number): void {
+    if (this.#socket.writable) this.#socket.write(buffer.subarray(start, end));
+  }
+
   /** Forgets what was collected: the unit is run again elsewhere. */
   discard(): void {
     this.#before.length = 0;

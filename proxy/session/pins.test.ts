@@ -51,6 +51,25 @@ test('a session whose server goes while it is asked what is kept there is ended,
   assert.equal(session.phase, 'placing');
 });
 
+test('a notification that comes while the server is asked reaches the client', async () => {
+  const message = Buffer.from('A\0\0\0\x0f\0\0\0\x01news\0\0', 'latin1');
+  const heard: string[] = [];
+  let flushes = 0;
+  const { session } = pinned((backend, user) => {
+    Object.assign(backend.user as object, {
+      onBackendMessage: (type: number) => heard.push(String.fromCharCode(type)),
+      onBackendChunkEnd: () => flushes++,
+    });
+    user.onBackendMessage(0x41, message, 0, message.length);
+    user.onBackendChunkEnd();
+    user.onBackendMessage(0x5a, READY_IDLE, 0, READY_IDLE.length);
+    user.onBackendChunkEnd();
+  });
+  await until(() => session.phase !== 'placing');
+  assert.deepEqual(heard, ['A']);
+  assert.equal(flushes, 1);
+});
+
 test('a server that refuses the question keeps what is pinned, and the session goes on', async () => {
   const refusal = errorResponse(new ClientError({ sqlState: '57014', message: 'statement timeout' }));
   const { session, ended } = pinned((_, user) => {

@@ -5,6 +5,7 @@ import { dropBackend, giveBack, settleDoubt } from './give-back.ts';
 import { refuseUnit, report } from './refuse.ts';
 import { mayStillLead } from './release.ts';
 import { sendUnit } from './send.ts';
+import { losesState } from './sequences.ts';
 import { choose, find, followerPool, leaderPool, type Need, type Placed } from './servers.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
@@ -116,7 +117,7 @@ export function placeAgain(session: Session, unit: Unit, backend: Backend): void
 
 function giveUp(session: Session, unit: Unit, inTransaction: boolean): void {
   const reason = 'this proxy could not confirm that the server still leads';
-  if (session.pins.size > 0) {
+  if (losesState(session)) {
     session.terminate(stateLost(reason, session.pins));
     return;
   }

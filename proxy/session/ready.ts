@@ -10,7 +10,7 @@ import { releaseAfterUnit } from './release.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
 import { bringTo } from './settings-restore.ts';
-import { pinForSequences } from './sequences.ts';
+import { losesState, pinForSequences } from './sequences.ts';
 import { onTransactionEnd } from './transaction-end.ts';
 
 /** ReadyForQuery: the unit is over, and the session's transaction is what it says. */
@@ -51,7 +51,7 @@ async function restoreSettings(session: Session, backend: Backend, status: 'I' |
     await bringTo(backend, session.settings.image);
   } catch (error) {
     session.context.logger.warn({ event: 'settings.not-restored', error: String(error) }, 'settings not restored');
-    if (backend.closed && session.pins.size > 0) session.terminate(stateLost(String(error), session.pins));
+    if (backend.closed && losesState(session)) session.terminate(stateLost(String(error), session.pins));
   }
   if (session.backend === backend) tellReady(session, backend, status);
 }

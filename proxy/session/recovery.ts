@@ -10,6 +10,7 @@ import { answerLocally } from './local.ts';
 import { isPlainCommit, onlyRollsBack, provenBy } from './outcome.ts';
 import { resolveCommit } from './resolve-commit.ts';
 
+import { losesState } from './sequences.ts';
 import type { Session } from './session.ts';
 import { renewStatement } from './stale-plans.ts';
 import { startUnit } from './start.ts';
@@ -137,7 +138,7 @@ export function afterLossInFlight(session: Session, backend: Backend, loss: Back
 export function endInFlight(session: Session, error: ClientError): void {
   const { backend } = session;
   const unit = session.unit ?? new Unit();
-  if (session.pins.size > 0 || session.muted || (backend?.insideMessage === true && session.passedOn)) {
+  if (losesState(session) || session.muted || (backend?.insideMessage === true && session.passedOn)) {
     session.terminate(error);
     return;
   }

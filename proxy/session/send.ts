@@ -9,7 +9,7 @@ import { align, alignment, wipesMidway } from './align.ts';
 import { AFTER_RESET, bringTo } from './settings-restore.ts';
 import { asksXid, XID_ENTRY } from './outcome.ts';
 import { refuseUnit } from './refuse.ts';
-import { mustForgetSequences } from './sequences.ts';
+import { losesState, mustForgetSequences } from './sequences.ts';
 import { mayStillLead } from './release.ts';
 import { ensure, isThere, noteParse, pushOwn, wipesAll } from './send-statements.ts';
 import { endsTransaction, needsProbe, renewStatement } from './stale-plans.ts';
@@ -126,7 +126,7 @@ function onNotReady(session: Session, unit: Unit, backend: Backend, error: unkno
   const { transaction, pins } = session;
   if (session.phase === 'closed') {
     dropBackend(session);
-  } else if (backend.closed && pins.size > 0) {
+  } else if (backend.closed && losesState(session)) {
     session.terminate(stateLost(String(error), pins));
   } else if (transaction.kind === 'open') {
     // The transaction has failed, as if the unit itself had; or it was lost with its server.

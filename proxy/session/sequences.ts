@@ -43,6 +43,15 @@ export function mustForgetSequences(session: Session, unit: Unit, backend: Backe
   return true;
 }
 
+/**
+ * Its server is gone: whether more is gone with it than values of sequences. Those are not yet defined in the session then,
+ * as in a new one, and `currval` says so: never a wrong value, and nothing for which a session should end.
+ */
+export function losesState({ pins }: Session): boolean {
+  pins.delete('sequence-values');
+  return pins.size > 0;
+}
+
 /** After leader work: a session that asked, or will ask, keeps its connection. */
 export function pinForSequences(session: Session, unit: Unit): void {
   const { plan } = unit;

@@ -9,6 +9,7 @@ import { dropBackend } from './give-back.ts';
 import { report } from './refuse.ts';
 import { mayStillLead } from './release.ts';
 import { sendUnit } from './send.ts';
+import { losesState } from './sequences.ts';
 import type { Session } from './session.ts';
 import { mention, widenByExecuted } from './sql-statements.ts';
 import type { Unit } from './unit.ts';
@@ -71,7 +72,7 @@ function startOnOwn(session: Session, unit: Unit, backend: Backend): void {
 
 /** Another server leads now. What is kept by session pooling alone can be had there as well. */
 export function ownIsOver(session: Session, unit: Unit): void {
-  if (session.pins.size > 0) {
+  if (losesState(session)) {
     session.terminate(stateLost('another server leads now', session.pins));
     return;
   }

@@ -188,6 +188,26 @@ describe('the leader is lost', () => {
     assert.equal(await cluster.sql('node1', 'SELECT count(*) FROM t'), '2');
   });
 
+  test('a session that asked for lastval goes on after its leader is lost, and has no value then', async () => {
+    await cluster.sql('node1', 'CREATE SEQUENCE public.q; GRANT ALL ON public.q TO app');
+    const client = await connect();
+    await client.query('SELECT lastval()').catch(() => undefined);
+    const { rows } = await client.query("SELECT nextval('q') AS mine");
+    assert.equal((await client.query('SELECT lastval() AS mine')).rows[0].mine, rows[0].mine);
+    const other = await connect();
+    await other.query("SELECT nextval('q')");
+    await cluster.killLeader();
+    await sleep(100);
+    const writes = Promise.all([client, other].map((each, i) => each.query('INSERT INTO t VALUES ($1)', [i])));
+    await cluster.promote('node2');
+    await writes;
+    await assert.rejects(client.query('SELECT lastval()'), { code: '55000' });
+    const own = (await client.query("SELECT nextval('q') AS mine")).rows[0].mine as string;
+    await other.query("SELECT nextval('q')");
+    assert.equal((await client.query("SELECT currval('q') AS mine")).rows[0].mine, own);
+    assert.ok(!client.lost && !other.lost);
+  });
+
   test('a session that listens is told by the end of its connection', async () => {
     const listener = await connect();
     await listener.query('LISTEN news');
