@@ -1,6 +1,7 @@
 import { ClientError } from '../../common/errors.ts';
 import { answerLocally as transactionAnswer, IDLE, readyStatus, type LocalAnswer } from '../routing/transaction.ts';
 import type { Classification, StatementInfo } from '../sql/types.ts';
+import { decodeBind, decodeExecute, decodeTarget } from '../wire/decode.ts';
 import * as encode from '../wire/encode.ts';
 import { inFailedTransaction } from './errors.ts';
 import type { Entry } from './exchange.ts';
@@ -90,7 +91,8 @@ function answerTransaction(session: Session, unit: Unit): boolean {
   const binds = unit.entries.filter(({ kind }) => kind === 'bind');
   const prepared = binds[0]?.prepared;
   if (binds.length !== 1 || prepared === null || prepared === undefined) return false;
-  if (unit.entries.some((entry) => !isPlain(entry, prepared))) return false;
+  const portal = portalOf(binds[0]?.bytes as Buffer);
+  if (portal === null || unit.entries.some((entry) => !isPlain(entry, prepared, portal))) return false;
   const text = prepared.parse.subarray(prepared.textStart, prepared.textEnd);
   const sql = statement.start < 0 ? text.toString() : text.toString('utf8', statement.start, statement.end);
   const answer =
@@ -128,10 +130,29 @@ function deallocateAnswer(
   return before === null ? null : { kind: 'complete', tag: 'DEALLOCATE', next: transaction };
 }
 
-/** Part of running this statement once, and of nothing else. */
-function isPlain({ kind, prepared }: Entry, of: Prepared): boolean {
-  if (kind === 'local' || kind === 'sync' || kind === 'execute') return true;
-  return kind === 'parse' || kind === 'bind' || kind === 'describe' ? prepared === null || prepared === of : false;
+/** The portal of a Bind without parameters; null: it has some, and a server must word the error. */
+function portalOf(message: Buffer): string | null {
+  const { portal, tailStart } = decodeBind(message, 5, message.length);
+  const formats = message.readInt16BE(tailStart);
+  return formats > 1 || message.readInt16BE(tailStart + 2 + 2 * formats) !== 0 ? null : portal;
+}
+
+/** Part of running this statement once, by this portal, and of nothing else. */
+function isPlain({ kind, prepared, bytes }: Entry, of: Prepared, portal: string): boolean {
+  switch (kind) {
+    case 'local':
+    case 'sync':
+      return true;
+    case 'execute':
+      return decodeExecute(bytes, 5, bytes.length).portal === portal;
+    case 'describe':
+      return prepared === null ? decodeTarget(bytes, 5, bytes.length).name === portal : prepared === of;
+    case 'parse':
+    case 'bind':
+      return prepared === of;
+    default:
+      return false;
+  }
 }
 
 /** As PostgreSQL treats a failed transaction: only what ends it goes through, and after an error all up to Sync is void. */

@@ -58,14 +58,17 @@ function notePrepare(session: Session, entry: Entry, statement: StatementInfo & 
     named.set(statement.name, sqlPrepared(statement, entry.bytes.subarray(5, entry.bytes.length - 1), session.scope));
 }
 
+/** Equals no statement's identity: whoever mentions the name has it taken away first. */
+const NOBODYS = '';
+
 /** The server has it now. */
 function noteName(session: Session, name: string): void {
   const prepared = session.statements.named.get(name);
   const { backend, context } = session;
   if (backend === null) return;
   const names = backend.statements.clientNames;
-  if (prepared === undefined) names.delete(name);
-  else names.set(name, identityOf(prepared));
+  // A later message of the same unit may have taken it away or made another of the name: then nobody can use what is there.
+  names.set(name, prepared === undefined || prepared.sql === null ? NOBODYS : identityOf(prepared));
   if (names.size > context.config.pool.maxPreparedStatements) backend.statements.unknown = true; // wiped before its next use
 }
 
