@@ -1,6 +1,7 @@
 import { createHash, createHmac, pbkdf2, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 import { saslprep } from '@mongodb-js/saslprep';
+import { ownBytes } from '../../common/own-bytes.ts';
 import type { ProofCredentials, ScramVerifier } from './types.ts';
 
 /**
@@ -127,9 +128,9 @@ export function parseVerifier(text: string | null): ScramVerifier | null {
   const [, iterations, salt, storedKey, serverKey] = match as unknown as [string, string, string, string, string];
   return {
     iterations: Number(iterations),
-    salt: Buffer.from(salt, 'base64'),
-    storedKey: Buffer.from(storedKey, 'base64'),
-    serverKey: Buffer.from(serverKey, 'base64'),
+    salt: ownBytes(Buffer.from(salt, 'base64')),
+    storedKey: ownBytes(Buffer.from(storedKey, 'base64')),
+    serverKey: ownBytes(Buffer.from(serverKey, 'base64')),
   };
 }
 
@@ -249,7 +250,7 @@ function sha256(data: Buffer): Buffer {
 }
 
 function xor(a: Buffer, b: Buffer): Buffer {
-  const out = Buffer.allocUnsafe(a.length);
+  const out = Buffer.alloc(a.length); // a client's key is kept as long as its session: it must have memory of its own
   for (let i = 0; i < a.length; i++) out[i] = (a[i] as number) ^ (b[i] as number);
   return out;
 }

@@ -1,3 +1,4 @@
+import { ownBytes } from '../../common/own-bytes.ts';
 import type { Classification } from '../sql/types.ts';
 import { parse } from '../wire/encode.ts';
 
@@ -88,7 +89,8 @@ export class StatementStore {
 
   #make(parts: ParseParts): Prepared {
     this.#last += 1;
-    return prepare(`leasehold_${this.#last}`, parts);
+    const prepared = prepare(`leasehold_${this.#last}`, parts);
+    return { ...prepared, parse: ownBytes(prepared.parse) };
   }
 }
 

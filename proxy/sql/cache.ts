@@ -1,3 +1,5 @@
+import { ownBytes } from '../../common/own-bytes.ts';
+
 /**
  * A set-associative table from byte strings to values: a key can stand in `WAYS` places only, so that a look-up
  * is bounded whatever a hostile client sends, and the least recently used of them makes room. A hit allocates nothing.
@@ -62,7 +64,7 @@ export class ByteCache<V> {
       this.#sweep = (this.#sweep + 1) % this.#keys.length;
     }
     this.#hashes[victim] = hash;
-    this.#keys[victim] = Buffer.from(bytes.subarray(0, length));
+    this.#keys[victim] = ownBytes(bytes, length);
     this.#values[victim] = value;
     this.#used[victim] = this.#tick();
     this.#bytes += length;
