@@ -111,7 +111,7 @@ test('a session that ends with its server hears what the server said', async () 
   });
 });
 
-test('what a DO block or a procedure set in its session reaches no other session', async () => {
+test('what a DO block or a procedure set in its session stays there, and reaches no other session', async () => {
   const one = await connect();
   const other = await connect();
   const seen = async (client: Client): Promise<{ pid: number; memory: string }> => {
@@ -119,14 +119,29 @@ test('what a DO block or a procedure set in its session reaches no other session
     const { rows } = (await client.query(sql)) as { rows: { pid: number; memory: string }[] };
     return rows[0] ?? assert.fail('no row');
   };
-  const before = await seen(one);
+  const { memory: usual } = await seen(one);
   await one.query("CREATE PROCEDURE sets() LANGUAGE plpgsql AS $$ BEGIN SET work_mem = '78MB'; END $$");
-  for (const sql of ["DO $$ BEGIN SET work_mem = '77MB'; END $$", 'CALL sets()']) {
+  const servers = new Set<number>();
+  for (const [sql, memory] of [
+    ["DO $$ BEGIN SET work_mem = '77MB'; END $$", '77MB'],
+    ['CALL sets()', '78MB'],
+  ] as const) {
     await one.query(sql);
-    assert.deepEqual(await seen(other), before, sql);
+    const own = await seen(one);
+    assert.equal(own.memory, memory, sql);
+    assert.equal((await seen(other)).memory, usual, sql);
+    servers.add(own.pid);
   }
   await one.end();
+  // Whoever comes next, also on the server connection that `one` had, finds what is usual.
+  for (let i = 0; i < 5; i++) {
+    const next = await connect();
+    assert.equal((await seen(next)).memory, usual);
+    await next.end();
+  }
+  assert.equal((await seen(other)).memory, usual);
   await other.end();
+  assert.equal(servers.size, 1, 'the session kept its server');
 });
 
 test('READ ONLY transactions that share a snapshot, as those of pg_dump with several jobs, meet on one server', async () => {
