@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { FreshnessSnapshot, NodeFreshness } from '../../replication-monitor/types.ts';
 import { exampleFollower, exampleSnapshot } from '../../test/support/freshness.ts';
-import { chooseFollower, type FollowerRequest } from './choose-node.ts';
+import { chooseFollower, firstReadWaitMs, type FollowerRequest } from './choose-node.ts';
 import { newNodeLoad } from './node-load.ts';
 
 const node = (name: string, freshAsOfMs: number, overrides: Partial<NodeFreshness> = {}) =>
@@ -152,4 +152,14 @@ test('whoever is chosen meets the floor, and a wait means that nobody does', () 
       },
     ),
   );
+});
+
+test('a first read waits as long as the nearest follower is behind, up to a second', () => {
+  const late = snapshot(node('a', 1000), node('b', 1700), node('c', 1999, { usable: false }));
+  assert.equal(firstReadWaitMs(late, 2000, 50), 500);
+  assert.equal(firstReadWaitMs(late, 2000, 700), 700);
+  assert.equal(firstReadWaitMs(late, 2800, 50), 50, 'too far behind to wait for');
+  assert.equal(firstReadWaitMs(late, NEVER, 50), 50, 'nothing was committed before');
+  assert.equal(firstReadWaitMs(snapshot(), 2000, 50), 50);
+  assert.equal(firstReadWaitMs(snapshot(node('a', NEVER)), NEVER, 50), 50);
 });

@@ -67,6 +67,23 @@ export function chooseFollower(snapshot: FreshnessSnapshot, request: FollowerReq
   return choiceOf(drawn.draw(request));
 }
 
+/** A follower that is no further behind is worth a wait, once. */
+const MAX_FIRST_WAIT_MS = 1_000;
+/** What sampling adds to a follower's lag. */
+const SAMPLING_MS = 200;
+
+/**
+ * How long the first read of a session may wait: a follower that stays as far behind as it is shows a moment when so much time has
+ * passed. `causalWaitMs` where none is near enough.
+ */
+export function firstReadWaitMs(snapshot: FreshnessSnapshot, floorMs: number, causalWaitMs: number): number {
+  let leastMs = Number.POSITIVE_INFINITY;
+  for (const { usable, role, freshAsOfMs } of snapshot.nodes.values()) {
+    if (usable && role === 'follower') leastMs = Math.min(leastMs, floorMs - freshAsOfMs);
+  }
+  return leastMs <= MAX_FIRST_WAIT_MS ? Math.max(causalWaitMs, leastMs + SAMPLING_MS) : causalWaitMs;
+}
+
 function mayServe(node: NodeFreshness, exclude: ReadonlySet<string>): boolean {
   return node.usable && node.role === 'follower' && !exclude.has(node.node);
 }

@@ -207,8 +207,15 @@ function isInCatalog(statement: StatementInfo): boolean {
   return statement.kind === 'set' && statement.value !== null && CATALOG_SETTING.test(statement.name);
 }
 
+/** A follower can do nothing under it, not even be set otherwise again: "cannot use serializable mode in a hot standby". */
+function makesSerializable(statement: StatementInfo): boolean {
+  if (statement.kind === 'set-transaction') return statement.session && statement.isolation === 'serializable';
+  return statement.kind === 'set' && statement.name === 'default_transaction_isolation';
+}
+
 function targetOf(classification: Classification): UnitPlan['target'] {
-  if (classification.statements.some((s) => isInCatalog(s) || discardsOnServer(s))) return 'leader';
+  if (classification.statements.some((s) => isInCatalog(s) || discardsOnServer(s) || makesSerializable(s)))
+    return 'leader';
   const free = classification.statements.every(
     (s) =>
       ((s.kind === 'set' || s.kind === 'show') && !ROLE_SETTING.test(s.name)) ||

@@ -106,6 +106,8 @@ export function needOf(session: Session, unit: Unit): Need {
   if (unit.plan.pins.length > 0) return 'leader';
   if (unit.plan.sharesSnapshot) return 'leader';
   if (transaction.kind === 'deferred') return routeOfTransaction(transaction.modes, settings.transactionDefaults);
+  // An autocommit statement is a transaction too, and a standby takes none of this kind.
+  if (settings.transactionDefaults.isolation === 'serializable') return 'leader';
   // What comes before its Sync may be a write, and then the rest cannot go elsewhere.
   if (!unit.complete) return 'leader';
   if (isUnreadable(settings.valueOf('client_encoding')) || isUnreadable(session.told.get('client_encoding')))

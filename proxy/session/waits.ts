@@ -1,9 +1,10 @@
 import type { Backend } from '../pool/backend.ts';
 import type { FollowerChoice } from '../routing/choose-node.ts';
+import { firstReadWaitMs } from '../routing/choose-node.ts';
 import { mayStillLead } from './release.ts';
 import type { Session } from './session.ts';
 
-/** Waits for a follower that is fresh enough, at most `causalWaitMs`; then the leader serves. Rejects when the signal aborts. */
+/** Waits for a follower that is fresh enough, at most `causalWaitMs` (a first read: see `firstReadWaitMs`); then the leader serves. Rejects when the signal aborts. */
 export function waitForFollower(
   session: Session,
   choose: () => FollowerChoice,
@@ -29,7 +30,7 @@ export function waitForFollower(
       end();
       reject(signal.reason as Error);
     };
-    const timer = setTimeout(() => settle({ kind: 'leader' }), session.causalWaitMs);
+    const timer = setTimeout(() => settle({ kind: 'leader' }), waitLimitMs(session));
     const stop = monitor.subscribe(() => {
       const choice = choose();
       if (choice.kind === 'wait') monitor.wake();
@@ -37,6 +38,16 @@ export function waitForFollower(
     });
     signal.addEventListener('abort', onAbort, { once: true });
   });
+}
+
+/**
+ * A session that has read nothing yet may wait longer, if a follower can be expected to show in time what was committed before
+ * the session began. Else the leader would serve it, and keep it: what is read there is newer than late followers ever show.
+ */
+function waitLimitMs(session: Session): number {
+  const { causalWaitMs, floor, context } = session;
+  if (causalWaitMs === 0 || floor.lastReadAtMs !== -Infinity) return causalWaitMs;
+  return firstReadWaitMs(context.monitor.snapshot, floor.committedAtMs, causalWaitMs);
 }
 
 /**

@@ -28,6 +28,12 @@ describe('consistency levels', () => {
       followerSettings: [`recovery_min_apply_delay=${DELAY_MS}ms`],
     });
     await cluster.sql('node1', 'CREATE TABLE public.t (i int); GRANT ALL ON t TO app; INSERT INTO t VALUES (0)');
+    for (const name of ['node2', 'node3']) {
+      await until(
+        async () => (await cluster.sql(name, "SELECT to_regclass('public.t') IS NOT NULL")) === 't',
+        `${name} has the table`,
+      );
+    }
   });
   after(async () => {
     await Promise.allSettled(clients.map((client) => client.end()));

@@ -35,6 +35,12 @@ const ROWS: readonly Row[] = [
     'SELECT 1',
   ),
   lead('SERIALIZABLE by default', "SET default_transaction_isolation = 'serializable'", 'BEGIN READ ONLY', 'SELECT 1'),
+  lead('autocommit under SERIALIZABLE by default', "SET default_transaction_isolation = 'serializable'", 'SELECT 1'),
+  lead(
+    'a read under SET SESSION CHARACTERISTICS … SERIALIZABLE',
+    'SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE',
+    'SELECT 1',
+  ),
   read('SET TRANSACTION READ ONLY right after BEGIN', 'BEGIN', 'SET TRANSACTION READ ONLY', 'SELECT 1'),
   lead(
     'SET TRANSACTION READ WRITE right after BEGIN READ ONLY',
