@@ -12,6 +12,7 @@ import { keysOf } from '../../election/store/keys.ts';
 import type { LeaseId, LeaseStore } from '../../election/store/port.ts';
 import { encodeRecord, leaderRecord, memberRecord, routeRecord } from '../../election/store/records.ts';
 import { type RunningProxy, runProxy } from '../../proxy/server/run-proxy.ts';
+import { proxyReady, seesRoute } from './await-proxy.ts';
 import { freePorts } from './ports.ts';
 import { putHistory } from './history.ts';
 import { findBinDir } from './programs-folder.ts';
@@ -145,7 +146,7 @@ export class ProxyCluster {
     await this.publish(false);
   }
 
-  /** Writes leader (on a lease) and route. */
+  /** Writes leader (on a lease) and route, and waits until the proxy has seen it: what is sent afterwards is under it. */
   async publish(hold: boolean): Promise<void> {
     const term = parseTerm(this.term);
     const address = { host: '127.0.0.1', port: this.node(this.leader).port };
@@ -163,6 +164,7 @@ export class ProxyCluster {
       },
       CALL,
     );
+    if (this.proxy !== null && !this.#stopProxy.signal.aborted) await seesRoute(this.proxy.httpUrl, this.#seq);
   }
 
   /** As SIGTERM does to `leasehold proxy`. */
@@ -275,14 +277,7 @@ export class ProxyCluster {
     const level = process.env['LEASEHOLD_TEST_LOG'] ?? 'silent';
     const options = { logger: pino({ level }), signal: this.#stopProxy.signal };
     this.proxy = await runProxy({ ...options, config: this.#config(), load: () => this.#config() });
-    for (let i = 0; ; i++) {
-      const answer = await fetch(`${this.proxy.httpUrl}/readyz`).catch(() => null);
-      const status = await fetch(`${this.proxy.httpUrl}/status`).then((each) => each.json() as Promise<Status>);
-      const known = status.nodes.filter(({ role, freshnessMs }) => role === 'follower' && freshnessMs !== null);
-      if (answer?.status === 200 && known.length === this.nodes.size - 1) return;
-      if (i > 100) throw new Error(`the proxy is not ready: ${JSON.stringify(status)}`);
-      await sleep(50);
-    }
+    await proxyReady(this.proxy.httpUrl, this.nodes.size - 1);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -293,8 +288,4 @@ export class ProxyCluster {
     await this.etcd[Symbol.asyncDispose]();
     await rm(this.folder, { recursive: true, force: true });
   }
-}
-
-interface Status {
-  readonly nodes: readonly { readonly role: string; readonly freshnessMs: number | null }[];
 }
