@@ -9,6 +9,7 @@ import { onlyStatement } from './outcome.ts';
 import { answerOwnUnit } from './own-answers.ts';
 import type { Prepared } from './prepared.ts';
 import { forgetTransaction } from './refuse.ts';
+import { keepsState } from './sequences.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
 
@@ -34,7 +35,7 @@ function answerSimple(session: Session, unit: Unit, classification: Classificati
   if (unit.plan.own) return answerOwnUnit(session, unit);
   if (statement === undefined || statement.kind === 'read' || statement.kind === 'write') return false;
   if (statement.kind === 'deallocate' && deallocated(session, statement)) return true;
-  if (session.pins.size > 0 && session.backend !== null) return false; // its server is there: no use in waiting
+  if (keepsState(session) && session.backend !== null) return false; // its server is there: no use in waiting
   const answer = transactionAnswer(session.transaction, statement, textOf(unit.entries[0]?.bytes as Buffer, statement));
   if (answer === null || answer.kind === 'error') return false;
   complete(session, answer, statement);
@@ -87,7 +88,7 @@ function textOf(message: Buffer, statement: StatementInfo): string {
 function answerTransaction(session: Session, unit: Unit): boolean {
   const statement = onlyStatement(unit);
   if (statement === null) return false;
-  if (statement.kind !== 'deallocate' && session.pins.size > 0 && session.backend !== null) return false;
+  if (statement.kind !== 'deallocate' && keepsState(session) && session.backend !== null) return false;
   const binds = unit.entries.filter(({ kind }) => kind === 'bind');
   const prepared = binds[0]?.prepared;
   if (binds.length !== 1 || prepared === null || prepared === undefined) return false;

@@ -52,6 +52,11 @@ export function losesState({ pins }: Session): boolean {
   return pins.size > 0;
 }
 
+/** Whether the session has anything on its server that cannot be made anew. */
+export function keepsState({ pins }: Session): boolean {
+  return pins.size > (pins.has('sequence-values') ? 1 : 0);
+}
+
 /** After leader work: a session that asked, or will ask, keeps its connection. */
 export function pinForSequences(session: Session, unit: Unit): void {
   const { plan } = unit;

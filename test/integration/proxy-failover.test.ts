@@ -196,11 +196,16 @@ describe('the leader is lost', () => {
     assert.equal((await client.query('SELECT lastval() AS mine')).rows[0].mine, rows[0].mine);
     const other = await connect();
     await other.query("SELECT nextval('q')");
+    const beginning = await connect();
+    await beginning.query("SELECT nextval('q')");
+    await beginning.query('BEGIN'); // nothing of its transaction is lost yet
     await cluster.killLeader();
     await sleep(100);
-    const writes = Promise.all([client, other].map((each, i) => each.query('INSERT INTO t VALUES ($1)', [i])));
+    const sessions = [client, other, beginning];
+    const writes = Promise.all(sessions.map((each, i) => each.query('INSERT INTO t VALUES ($1)', [i])));
     await cluster.promote('node2');
     await writes;
+    await beginning.query('COMMIT');
     await assert.rejects(client.query('SELECT lastval()'), { code: '55000' });
     const own = (await client.query("SELECT nextval('q') AS mine")).rows[0].mine as string;
     await other.query("SELECT nextval('q')");
