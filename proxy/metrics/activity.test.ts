@@ -29,7 +29,7 @@ function unitOf(text: string, key: string): Unit {
   const unit = new Unit();
   unit.plan = { ...EMPTY_PLAN, label: 'read' };
   unit.key = key;
-  unit.add({ kind: 'query', bytes: query(text), swallow: false, prepared: null, tracked: null, undo: null });
+  unit.add({ kind: 'query', bytes: query(text), swallow: false, prepared: null, name: '', tracked: null, undo: null });
   return unit;
 }
 

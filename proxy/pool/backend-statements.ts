@@ -14,6 +14,10 @@ export class BackendStatements {
     return this.#names.has(serverName);
   }
 
+  names(): Iterable<string> {
+    return this.#names;
+  }
+
   get size(): number {
     return this.#names.size;
   }

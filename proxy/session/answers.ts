@@ -147,8 +147,9 @@ function onServerError(session: Session, entry: Entry, buffer: Buffer, start: nu
   if (entry.kind === 'fail') session.out.send(entry.bytes);
   else if (fields.sqlState === '57014' && session.unit?.timeout) session.out.send(errorResponse(session.unit.timeout));
   else relayError(session, entry, buffer, start, end);
-  if (fields.routine === 'RevalidateCachedQuery' && entry.prepared !== null && entry.prepared.serverName !== '') {
-    renewStatement(session, entry.prepared, null); // its next try makes it anew
+  const { prepared } = entry;
+  if (fields.routine === 'RevalidateCachedQuery' && prepared?.sql === null && prepared.serverName !== '') {
+    renewStatement(session, prepared, null); // its next try makes it anew
   }
 }
 
@@ -160,9 +161,7 @@ function relayError(session: Session, entry: Entry, buffer: Buffer, start: numbe
     session.out.relay(buffer, start, end);
     return;
   }
-  let clientName = '';
-  for (const [name, each] of session.statements.named) if (each === prepared) clientName = name;
-  session.out.send(withName(buffer.subarray(start, end), `"${prepared.serverName}"`, `"${clientName}"`));
+  session.out.send(withName(buffer.subarray(start, end), `"${prepared.serverName}"`, `"${entry.name}"`));
 }
 
 /** The server ignores everything up to a Sync: if that has not come yet, the client's input must be read for it. */

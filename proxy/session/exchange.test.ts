@@ -5,7 +5,7 @@ import { type Entry, Exchange, type ExchangeHost } from './exchange.ts';
 const EMPTY = Buffer.alloc(0);
 
 function entry(kind: Entry['kind'], swallow = false): Entry {
-  return { kind, bytes: EMPTY, swallow, prepared: null, tracked: null, undo: null };
+  return { kind, bytes: EMPTY, swallow, prepared: null, name: '', tracked: null, undo: null };
 }
 
 /** Feeds answers by their type letters; collects the verdicts and what the host was told. */

@@ -14,8 +14,10 @@ export interface Entry {
   readonly bytes: Buffer;
   /** Sent for the proxy's own purposes: its answers are not the client's. */
   readonly swallow: boolean;
-  /** Parse: the statement made. Bind and Describe: the statement that must be there. */
+  /** Parse: the statement made. Bind and Describe: the statement that must be there. Execute: what its PREPARE makes. */
   readonly prepared: Prepared | null;
+  /** Parse, Bind, Describe: the client's name for the statement. */
+  readonly name: string;
   /** Query and Execute: what runs, where the proxy must follow its effects. */
   readonly tracked: Classification | null;
   /** Takes back what the proxy noted when the message came, if it failed or the server never came to carry it out. */

@@ -70,6 +70,7 @@ function addParse(unit: Unit, message: Buffer, statements: ClientStatements, sco
   unit.add({
     ...plain('parse', prepared.parse),
     prepared,
+    name,
     undo: () => {
       if (statements.named.get(name) === prepared) statements.named.delete(name);
     },
@@ -93,7 +94,7 @@ function addBind(unit: Unit, message: Buffer, statements: ClientStatements, scop
     statement === '' || prepared.sql !== null
       ? message
       : bind(portal, prepared.serverName, message.subarray(tailStart));
-  unit.add({ ...plain('bind', bytes), prepared, undo });
+  unit.add({ ...plain('bind', bytes), prepared, name: statement, undo });
 }
 
 function addDescribe(unit: Unit, message: Buffer, statements: ClientStatements, scope: UnitScope): void {
@@ -111,6 +112,7 @@ function addDescribe(unit: Unit, message: Buffer, statements: ClientStatements, 
   unit.add({
     ...plain('describe', name === '' || prepared.sql !== null ? message : describe('S', prepared.serverName)),
     prepared,
+    name,
   });
 }
 
@@ -129,7 +131,8 @@ function addExecute(unit: Unit, message: Buffer, statements: ClientStatements, s
     prepared === null || prepared === undefined || only === undefined
       ? null
       : applySql(only, prepared, statements, scope);
-  unit.add({ ...plain('execute', message), tracked, undo });
+  const made = only?.kind === 'prepare' && undo !== null ? (statements.named.get(only.name) ?? null) : null;
+  unit.add({ ...plain('execute', message), prepared: made, tracked, undo });
 }
 
 function addClose(unit: Unit, message: Buffer, statements: ClientStatements): void {

@@ -75,7 +75,7 @@ function startPartedBind(session: Session, piece: Buffer): void {
   const undo = portal === '' && session.statements.unnamedPortal === null ? session.statements.dropPortal : null;
   if (portal === '') session.statements.unnamedPortal = prepared;
   else session.statements.portals.set(portal, prepared);
-  const entry: Entry = { kind: 'bind', bytes: renamed, swallow: false, prepared, tracked: null, undo };
+  const entry: Entry = { kind: 'bind', bytes: renamed, swallow: false, prepared, name: statement, tracked: null, undo };
   if (session.phase === 'open') {
     session.partOpen = true;
     sendEntry(session, entry);

@@ -89,7 +89,7 @@ export function queryEntry(
   kind: 'query' | 'call' = 'query',
   tracked: Classification | null = null,
 ): Entry {
-  return { kind, bytes, swallow: false, prepared: null, tracked, undo: null };
+  return { kind, bytes, swallow: false, prepared: null, name: '', tracked, undo: null };
 }
 
 /** Nobody knows what the function does. Behind unsynced messages it follows their unit. */

@@ -119,7 +119,7 @@ function describeNothing(session: Session, statement: boolean): void {
   session.out.send(encode.NO_DATA);
 }
 
-/** The name was taken away when the Execute came (`applySql`). */
+/** The name was taken away when the Execute came (`applySql`), if it was there. */
 function deallocateAnswer(
   { transaction }: Session,
   unit: Unit,
@@ -127,8 +127,8 @@ function deallocateAnswer(
 ): LocalAnswer | null {
   if (readyStatus(transaction) === 'E') return null;
   if (name === null) return { kind: 'complete', tag: 'DEALLOCATE ALL', next: transaction };
-  const before = unit.named?.get(name) ?? null;
-  return before === null ? null : { kind: 'complete', tag: 'DEALLOCATE', next: transaction };
+  const taken = unit.entries.some(({ kind, undo }) => kind === 'execute' && undo !== null);
+  return taken ? { kind: 'complete', tag: 'DEALLOCATE', next: transaction } : null;
 }
 
 /** The portal of a Bind without parameters; null: it has some, and a server must word the error. */

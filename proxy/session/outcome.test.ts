@@ -35,7 +35,7 @@ function extended(kind: StatementInfo['kind'], portal = ''): Unit {
   const classification = classified(kind);
   const prepared = { classification } as unknown as Entry['prepared'];
   const add = (each: Partial<Entry> & Pick<Entry, 'kind' | 'bytes'>): void =>
-    unit.add({ swallow: false, prepared: null, tracked: null, undo: null, ...each });
+    unit.add({ swallow: false, prepared: null, name: '', tracked: null, undo: null, ...each });
   add({ kind: 'parse', bytes: parse('', Buffer.from('x')), prepared });
   add({ kind: 'bind', bytes: bind(portal, ''), prepared });
   add({ kind: 'execute', bytes: execute(portal), tracked: kind === 'commit' ? classification : null });

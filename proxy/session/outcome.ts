@@ -53,6 +53,7 @@ export const XID_ENTRY: Entry = {
   bytes: query('SELECT pg_catalog.pg_current_xact_id_if_assigned()'),
   swallow: true,
   prepared: null,
+  name: '',
   tracked: null,
   undo: null,
 };

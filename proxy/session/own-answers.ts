@@ -188,7 +188,7 @@ function fail(session: Session, unit: Unit, error: ClientError): void {
 function failOnServer(session: Session, unit: Unit, error: ClientError): void {
   const failing = new Unit();
   const bytes = encode.errorResponse(error);
-  failing.add({ kind: 'fail', bytes, swallow: false, prepared: null, tracked: null, undo: null });
+  failing.add({ kind: 'fail', bytes, swallow: false, prepared: null, name: '', tracked: null, undo: null });
   if (unit.complete) failing.add(SYNC_ENTRY);
   startUnit(session, failing);
 }

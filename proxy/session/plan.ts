@@ -20,8 +20,6 @@ export interface UnitPlan {
   readonly begin: (StatementInfo & { readonly kind: 'begin' }) | null;
   /** May end a pin: ask the server afterwards. */
   readonly checksPins: boolean;
-  /** Takes prepared statements away: nothing may be taken for prepared within this unit. */
-  readonly deallocates: boolean;
   readonly ddl: boolean;
   /** DDL that may change what a call reaches: the catalog that was read does not hold any more. */
   readonly changesCalls: boolean;
@@ -53,7 +51,6 @@ export const EMPTY_PLAN: UnitPlan = {
   committing: false,
   begin: null,
   checksPins: false,
-  deallocates: false,
   ddl: false,
   changesCalls: false,
   sharesSnapshot: false,
@@ -105,7 +102,6 @@ export function mergePlans(a: UnitPlan, b: UnitPlan): UnitPlan {
     committing: a.committing || b.committing,
     begin: a.begin ?? b.begin,
     checksPins: a.checksPins || b.checksPins,
-    deallocates: a.deallocates || b.deallocates,
     ddl: a.ddl || b.ddl,
     changesCalls: a.changesCalls || b.changesCalls,
     sharesSnapshot: a.sharesSnapshot || b.sharesSnapshot,
@@ -130,7 +126,7 @@ function makePlan(classification: Classification): UnitPlan {
   const manyUtilities = statements.length > 1 && has('utility');
   const pins: PinReason[] = [...classification.pins];
   // A PREPARE whose text cannot be said again stays where it is.
-  if (statements.some((s) => s.kind === 'prepare' && s.start < 0)) pins.push('session-state');
+  if (statements.length > 1 && statements.some((s) => s.kind === 'prepare' && s.start < 0)) pins.push('session-state');
   const names = namesOf(classification);
   return {
     target: targetOf(classification),
@@ -142,7 +138,6 @@ function makePlan(classification: Classification): UnitPlan {
     committing: has('commit', 'rollback', 'prepare-transaction', 'finish-prepared'),
     begin: (statements.find((s) => s.kind === 'begin') as UnitPlan['begin'] | undefined) ?? null,
     checksPins: has('unlisten', 'close-cursor') || pins.includes('advisory-lock') || classification.unlocks,
-    deallocates: has('deallocate', 'discard'),
     ddl: reason.startsWith('ddl') || manyUtilities,
     changesCalls: reason === 'ddl' || manyUtilities,
     sharesSnapshot: reason === 'snapshot' || reason.endsWith(':pg_export_snapshot'),

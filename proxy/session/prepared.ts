@@ -9,9 +9,9 @@ import { parse } from '../wire/encode.ts';
 export interface Prepared {
   /** '' for an unnamed one, which belongs to one session. */
   readonly serverName: string;
-  /** SQL-level PREPARE: its text, and `parse` is empty. Servers have it under the client's own name. */
-  readonly sql: string | null;
-  /** What else decides what its text means: the search path and the role that it was prepared under. */
+  /** SQL-level PREPARE: its text as it came, and `parse` is empty. Servers have it under the client's own name. */
+  readonly sql: Buffer | null;
+  /** What else decides what its text means (`environmentOf`). */
   readonly environment: string;
   /** The Parse message that makes it on a server. */
   readonly parse: Buffer;
@@ -29,6 +29,12 @@ export interface Prepared {
 const MAX_STATEMENTS = 20_000;
 /** Longer texts are not shared, so that they do not fill the memory as keys. */
 const MAX_SHARED_BYTES = 64 * 1024;
+
+/**
+ * A literal such as 'now' or 'today 12:00', which may stand for a moment: that of its Parse, so it is not another session's. A text that only
+ * looks like one loses its sharing and nothing else.
+ */
+const OF_ITS_TIME = /['$][\s\d:.+\-[({"]{0,30}(?:now|today|tomorrow|yesterday)\b(?!\s{0,8}\()/i;
 
 export interface ParseParts {
   readonly text: Buffer;
@@ -60,7 +66,7 @@ export class StatementStore {
       if (oldest.done !== true) this.#byText.delete(oldest.value);
     }
     const prepared = this.#make(parts);
-    this.#byText.set(key, prepared);
+    if (!OF_ITS_TIME.test(key)) this.#byText.set(key, prepared);
     return prepared;
   }
 
@@ -97,7 +103,7 @@ export class StatementStore {
 /** The SQL text that runs when it is executed. */
 export function textOf(prepared: Prepared): Buffer {
   const { sql, parse: message, textStart, textEnd } = prepared;
-  return sql === null ? message.subarray(textStart, textEnd) : Buffer.from(sql).subarray(textStart, textEnd);
+  return (sql ?? message).subarray(textStart, textEnd);
 }
 
 export function prepare(serverName: string, parts: ParseParts): Prepared {

@@ -1,9 +1,15 @@
+import { ClientError } from '../../common/errors.ts';
 import type { Backend } from '../pool/backend.ts';
+import { parametersIn } from '../sql/body.ts';
 import type { Classification } from '../sql/types.ts';
-import { close } from '../wire/encode.ts';
+import { decodeBind } from '../wire/decode.ts';
+import { bind, close, describe, errorResponse, PARSE_COMPLETE, parse } from '../wire/encode.ts';
+import { identityOf } from './align.ts';
 import type { Entry } from './exchange.ts';
-import type { Prepared } from './prepared.ts';
+import { inFailedTransaction } from './errors.ts';
+import { type Prepared, textOf } from './prepared.ts';
 import type { Session } from './session.ts';
+import { endsTransaction } from './stale-plans.ts';
 
 export function wipesAll({ statements }: Classification): boolean {
   const [statement] = statements;
@@ -30,6 +36,64 @@ export function ensure(session: Session, backend: Backend, prepared: Prepared, w
   pushOwn(session, 'parse', prepared.parse, prepared, writes);
 }
 
+/**
+ * In a failed transaction a server looks for the statement of a Bind and counts its values first, and refuses only then. Where it does not
+ * have the statement it cannot be given it any more: then this is the answer. Null: it is the server's.
+ */
+export function bindRefusal({ kind, prepared, name, bytes }: Entry, backend: Backend): Buffer | null {
+  if (kind !== 'bind' || prepared === null || endsTransaction(prepared)) return null;
+  if (bytes.length <= bytes.readInt32BE(1)) return null; // the first piece of a long one
+  const { clientNames } = backend.statements;
+  const there =
+    prepared.sql === null
+      ? backend.unnamedOwner === prepared || backend.statements.has(prepared.serverName)
+      : clientNames.get(name) === identityOf(prepared);
+  if (there) return null;
+  const { tailStart } = decodeBind(bytes, 5, bytes.length);
+  const formats = bytes.readInt16BE(tailStart);
+  const given = bytes.readInt16BE(tailStart + 2 + 2 * formats);
+  const wanted = parametersOf(prepared);
+  if (formats > 1 && formats !== given) {
+    return refusal('08P01', `bind message has ${formats} parameter formats but ${given} parameters`);
+  }
+  if (given === wanted) return errorResponse(inFailedTransaction());
+  const statement = `prepared statement "${name}" requires ${wanted}`;
+  return refusal('08P01', `bind message supplies ${given} parameters, but ${statement}`);
+}
+
+function parametersOf(prepared: Prepared): number {
+  const { sql, parse: message, textEnd } = prepared;
+  const declared = sql === null ? message.readInt16BE(textEnd + 1) : 0;
+  return Math.max(declared, parametersIn(textOf(prepared)));
+}
+
+function refusal(sqlState: string, message: string): Buffer {
+  return errorResponse(new ClientError({ sqlState, message }));
+}
+
+/** Of a unit that lists statements: it uses what `alignment` has made under the client's own names, and nothing else is there. */
+export function underOwnName(entry: Entry, backend: Backend): Entry {
+  const { kind, prepared, name, bytes } = entry;
+  if (prepared === null || prepared.sql !== null || name === '') return entry;
+  switch (kind) {
+    case 'parse': {
+      if (backend.statements.clientNames.get(name) === identityOf(prepared))
+        return { ...entry, kind: 'local', bytes: PARSE_COMPLETE };
+      const { parse: message, textStart, textEnd } = prepared;
+      const own = parse(name, message.subarray(textStart, textEnd), message.subarray(textEnd + 1));
+      return { ...entry, prepared: null, bytes: own };
+    }
+    case 'bind': {
+      const { portal, tailStart } = decodeBind(bytes, 5, bytes.length);
+      return { ...entry, prepared: null, bytes: bind(portal, name, bytes.subarray(tailStart)) };
+    }
+    case 'describe':
+      return { ...entry, prepared: null, bytes: describe('S', name) };
+    default:
+      return entry;
+  }
+}
+
 export function noteParse(session: Session, backend: Backend, prepared: Prepared, writes: Buffer[]): void {
   if (prepared.serverName === '') {
     backend.unnamedOwner = prepared;
@@ -47,6 +111,6 @@ export function pushOwn(
   prepared: Prepared | null,
   writes: Buffer[],
 ): void {
-  session.exchange.push({ kind, bytes, swallow: true, prepared, tracked: null, undo: null });
+  session.exchange.push({ kind, bytes, swallow: true, prepared, name: '', tracked: null, undo: null });
   writes.push(bytes);
 }

@@ -5,13 +5,13 @@ import { MAX_ATTEMPTS } from '../routing/retry.ts';
 import { DOOMED, onTransactionEvent } from '../routing/transaction.ts';
 import { describe, errorResponse, execute, FLUSH, PARSE_COMPLETE, query } from '../wire/encode.ts';
 import type { Entry } from './exchange.ts';
-import { align, alignment, wipesMidway } from './align.ts';
+import { align, alignment } from './align.ts';
 import { AFTER_RESET, bringTo } from './settings-restore.ts';
 import { asksXid, XID_ENTRY } from './outcome.ts';
 import { refuseUnit } from './refuse.ts';
 import { losesState, mustForgetSequences } from './sequences.ts';
 import { mayStillLead } from './release.ts';
-import { ensure, isThere, noteParse, pushOwn, wipesAll } from './send-statements.ts';
+import { bindRefusal, ensure, isThere, noteParse, pushOwn, underOwnName, wipesAll } from './send-statements.ts';
 import { endsTransaction, needsProbe, renewStatement } from './stale-plans.ts';
 import { dropBackend, giveBack } from './give-back.ts';
 import { stateLost, transactionLost } from './errors.ts';
@@ -45,9 +45,7 @@ export function sendUnit(session: Session, unit: Unit, aligned = false): void {
     session.exchange.push(XID_ENTRY);
     writes.push(XID_ENTRY.bytes);
   }
-  const wipes = wipesMidway(unit);
   for (const entry of unit.entries) pushEntry(session, backend, unit, entry, writes);
-  if (wipes) backend.statements.unknown = true;
   if (!unit.complete && !unit.streamed) writes.push(FLUSH);
   write(session, backend, writes);
   session.phase = unit.complete ? 'busy' : 'open';
@@ -102,7 +100,7 @@ function isFailed(session: Session): boolean {
 function isAligned(session: Session, unit: Unit, backend: Backend): boolean {
   const steps = alignment(session, unit, backend);
   if (steps === null) return true;
-  sendAfter(session, unit, align(backend, steps), true);
+  sendAfter(session, unit, align(backend, steps, session.transaction.kind === 'open'), true);
   return false;
 }
 
@@ -238,8 +236,9 @@ const CHANGED = errorResponse(
 /** A portal that no client names: executing it fails, and that is what it is for. */
 const CERTAIN_FAILURE = execute('leasehold: no such portal');
 
-function pushEntry(session: Session, backend: Backend, unit: Unit, entry: Entry, writes: Buffer[]): void {
+function pushEntry(session: Session, backend: Backend, unit: Unit, given: Entry, writes: Buffer[]): void {
   const { exchange } = session;
+  const entry = unit.plan.listsStatements && !isFailed(session) ? underOwnName(given, backend) : given;
   const { kind, prepared } = entry;
   if (kind === 'local') {
     exchange.push(entry);
@@ -274,10 +273,17 @@ function pushEntry(session: Session, backend: Backend, unit: Unit, entry: Entry,
     }
     noteParse(session, backend, prepared, writes);
   } else if (prepared !== null) {
+    const refusal = isFailed(session) ? bindRefusal(entry, backend) : null;
+    if (refusal !== null) {
+      exchange.push({ ...entry, kind: 'fail', bytes: refusal, prepared: null });
+      writes.push(CERTAIN_FAILURE);
+      return;
+    }
     ensure(session, backend, prepared, writes);
   }
-  if (kind === 'execute' && entry.tracked !== null && unit.plan.deallocates && wipesAll(entry.tracked)) {
+  if (kind === 'execute' && entry.tracked !== null && wipesAll(entry.tracked)) {
     backend.statements.clear(); // for what follows in this unit
+    backend.statements.unknown = true; // until it is done: perhaps it is never carried out
   }
   exchange.push(entry);
   writes.push(entry.bytes);

@@ -1,4 +1,6 @@
+import { ownBytes } from '../../common/own-bytes.ts';
 import type { SessionSettings } from '../routing/settings.ts';
+import { prepareBody } from '../sql/body.ts';
 import type { Classification, StatementInfo } from '../sql/types.ts';
 import { isTracked, planOf } from './plan.ts';
 import { type Prepared, textOf } from './prepared.ts';
@@ -10,12 +12,37 @@ import { type ClientStatements, reclassify, type Unit, type UnitScope } from './
  * (`align.ts`); so no text is ever changed, and every error has its own position.
  */
 
-/** What decides what a text means beside the text. */
+/**
+ * What decides what a text means beside the text: where its names are looked up and by whom, how its literals are read. A constant such
+ * as '2020-02-03 04:05'::timestamptz is made when the statement is prepared.
+ */
+const MEANING = [
+  'search_path',
+  'role',
+  'session_authorization',
+  'row_security',
+  'client_encoding',
+  'standard_conforming_strings',
+  'backslash_quote',
+  'timezone',
+  'timezone_abbreviations',
+  'datestyle',
+  'intervalstyle',
+  'lc_monetary',
+  'array_nulls',
+  'transform_null_equals',
+  'xmloption',
+  'default_text_search_config',
+] as const;
+
+/** The values of `MEANING` that the session has set; '' for none. */
 export function environmentOf(settings: SessionSettings): string {
-  const path = settings.valueOf('search_path');
-  const role = settings.valueOf('role');
-  const user = settings.valueOf('session_authorization');
-  return path === undefined && role === undefined && user === undefined ? '' : `${path}\u0001${role}\u0001${user}`;
+  let environment = '';
+  for (const name of MEANING) {
+    const value = settings.valueOf(name);
+    if (value !== undefined) environment += `${name}=${value}\u0001`;
+  }
+  return environment;
 }
 
 /** Notes what the names of this statement mean now, before anything in the unit changes that. */
@@ -26,7 +53,14 @@ export function mention(unit: Unit, classification: Classification, statements: 
 
 export function mentionName(unit: Unit, name: string, statements: ClientStatements): void {
   unit.named ??= new Map();
-  if (!unit.named.has(name)) unit.named.set(name, statements.named.get(name) ?? null);
+  const now = statements.named.get(name) ?? null;
+  if (!unit.named.has(name) || (now?.sql === null && unit.named.get(name) === null && !hasRun(unit)))
+    unit.named.set(name, now);
+}
+
+/** Nothing can have used the name before a Parse of the same unit gave it. */
+function hasRun(unit: Unit): boolean {
+  return unit.entries.some(({ kind }) => kind === 'execute' || kind === 'query');
 }
 
 /**
@@ -42,9 +76,9 @@ export function applySql(
   switch (statement.kind) {
     case 'prepare': {
       const { name } = statement;
-      if (statement.start < 0 || statements.named.has(name)) return null; // the server will say so
+      if (statements.named.has(name)) return null; // the server will say so
       statements.anySql = true;
-      statements.named.set(name, sqlPrepared(statement, textOf(by), scope));
+      statements.named.set(name, sqlPrepared(statement, textOf(by), true, scope));
       return () => statements.named.delete(name);
     }
     case 'deallocate':
@@ -73,24 +107,29 @@ function takeAll(statements: ClientStatements): () => void {
   };
 }
 
-/** A PREPARE within `text`, which a server has accepted or will have to. */
+/**
+ * A PREPARE within `text`, which a server has accepted or will have to. `alone`: the text is nothing else, and is kept as it is, since
+ * PostgreSQL shows it so (pg_prepared_statements) and counts an error's position in it.
+ */
 export function sqlPrepared(
   statement: StatementInfo & { readonly kind: 'prepare' },
   text: Buffer,
+  alone: boolean,
   scope: UnitScope,
 ): Prepared {
-  const { start, end, bodyStart, bodyEnd } = statement;
-  // Offsets are of bytes, and the text is valid UTF-8, or the statement had none.
-  const bytes = text.subarray(start, end);
+  const from = alone ? 0 : statement.start;
+  const sql = ownBytes(alone ? text : text.subarray(from, statement.end));
+  const bodyStart = statement.start < 0 ? prepareBody(sql, 0, sql.length) : statement.bodyStart - from;
+  const bodyEnd = statement.start < 0 ? sql.length : statement.bodyEnd - from;
   return {
     serverName: statement.name,
     told: null,
-    sql: bytes.toString('utf8'),
+    sql,
     environment: scope.environment,
     parse: NOTHING,
-    textStart: bodyStart - start,
-    textEnd: bodyEnd - start,
-    classification: scope.classify(text.subarray(bodyStart, bodyEnd)),
+    textStart: bodyStart,
+    textEnd: bodyEnd,
+    classification: scope.classify(sql.subarray(bodyStart, bodyEnd)),
     catalogVersion: scope.catalogVersion,
   };
 }

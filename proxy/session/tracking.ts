@@ -2,9 +2,10 @@ import { isOwnSetting } from '../routing/own-settings.ts';
 import { IDENTITY_SETTINGS, NO_SETTINGS, type SettingsImage } from '../routing/settings-image.ts';
 import type { StatementInfo } from '../sql/types.ts';
 import { decodeCommandTag } from '../wire/decode.ts';
-import { identityOf } from './align.ts';
+import { identityOf, LEFT, NOBODYS } from './align.ts';
 import type { Entry } from './exchange.ts';
 import type { Session } from './session.ts';
+import { wipesAll } from './send-statements.ts';
 import { sqlPrepared } from './sql-statements.ts';
 import { MAX_SESSION_STATEMENTS } from './unit.ts';
 
@@ -23,8 +24,11 @@ export function onStatementDone(
   if (kind === 'commit' || kind === 'rollback' || kind === 'prepare-transaction') {
     endTransaction(session, statement, decodeCommandTag(buffer, start + 5, end));
   } else if (kind === 'prepare') {
-    if (entry.kind === 'query') notePrepare(session, entry, statement);
-    noteName(session, statement.name);
+    noteName(
+      session,
+      statement.name,
+      entry.kind === 'query' ? notePrepare(session, entry, statement) : identityMade(entry),
+    );
   } else if (kind === 'deallocate') {
     deallocate(session, statement.name, entry.kind === 'query');
   } else if (kind === 'discard') {
@@ -48,27 +52,33 @@ function endTransaction(session: Session, statement: StatementInfo, tag: string)
   }
 }
 
-/** A Query; by the extended protocol it was noted when it came (`applySql`). */
-function notePrepare(session: Session, entry: Entry, statement: StatementInfo & { readonly kind: 'prepare' }): void {
+/** A Query; by the extended protocol it was noted when it came (`applySql`). Returns the identity of what the server has now. */
+function notePrepare(session: Session, entry: Entry, statement: StatementInfo & { readonly kind: 'prepare' }): string {
   const { named } = session.statements;
-  if (statement.start < 0) return; // it pins
+  const alone = entry.tracked?.statements.length === 1;
+  if (statement.start < 0 && !alone) return LEFT; // it pins
   session.statements.anySql = true;
-  if (named.size >= MAX_SESSION_STATEMENTS) session.pins.add('session-state');
-  else
-    named.set(statement.name, sqlPrepared(statement, entry.bytes.subarray(5, entry.bytes.length - 1), session.scope));
+  if (named.size >= MAX_SESSION_STATEMENTS) {
+    session.pins.add('session-state');
+    return LEFT;
+  }
+  const text = entry.bytes.subarray(5, entry.bytes.length - 1);
+  const prepared = sqlPrepared(statement, text, alone, session.scope);
+  named.set(statement.name, prepared);
+  return identityOf(prepared);
 }
 
-/** Equals no statement's identity: whoever mentions the name has it taken away first. */
-const NOBODYS = '';
+/** What the name means to the session may be something else by now: later messages of the unit may have changed it. */
+function identityMade({ prepared }: Entry): string {
+  return prepared === null ? NOBODYS : identityOf(prepared);
+}
 
 /** The server has it now. */
-function noteName(session: Session, name: string): void {
-  const prepared = session.statements.named.get(name);
+function noteName(session: Session, name: string, identity: string): void {
   const { backend, context } = session;
   if (backend === null) return;
   const names = backend.statements.clientNames;
-  // A later message of the same unit may have taken it away or made another of the name: then nobody can use what is there.
-  names.set(name, prepared === undefined || prepared.sql === null ? NOBODYS : identityOf(prepared));
+  names.set(name, identity);
   if (names.size > context.config.pool.maxPreparedStatements) backend.statements.unknown = true; // wiped before its next use
 }
 
@@ -76,12 +86,22 @@ function noteName(session: Session, name: string): void {
 function deallocate(session: Session, name: string | null, simple: boolean): void {
   const { statements, backend } = session;
   if (name === null) {
-    if (simple) statements.clear();
-    if (simple || backend?.statements.unknown === false) backend?.statements.clear();
+    if (simple) {
+      statements.clear();
+      backend?.statements.clear();
+    } else if (backend !== null && !wipesAgain(session)) {
+      backend.statements.unknown = false; // `pushEntry` cleared them
+    }
     return;
   }
   if (simple) statements.named.delete(name);
   backend?.statements.clientNames.delete(name);
+}
+
+/** Another one of these is under way. */
+function wipesAgain({ exchange }: Session): boolean {
+  const [, ...later] = exchange.pending();
+  return later.some(({ kind, tracked }) => kind === 'execute' && tracked !== null && wipesAll(tracked));
 }
 
 function discard(session: Session, statement: StatementInfo & { readonly kind: 'discard' }, simple: boolean): void {

@@ -124,6 +124,7 @@ export function simpleUnit(message: Buffer, classification: Classification): Uni
     bytes: message,
     swallow: false,
     prepared: null,
+    name: '',
     tracked: unit.plan.tracked ? classification : null,
     undo: null,
   });
@@ -136,6 +137,7 @@ export const plainEntry = (kind: Entry['kind'], bytes: Buffer): Entry => ({
   bytes,
   swallow: false,
   prepared: null,
+  name: '',
   tracked: null,
   undo: null,
 });

@@ -34,6 +34,17 @@ export function explainBody(text: Buffer, start: number, end: number): number {
   return -1;
 }
 
+/** The highest number of a parameter in the text: as many values does a Bind of it have. */
+export function parametersIn(text: Buffer): number {
+  const end = text.length;
+  let highest = 0;
+  for (let at = nextToken(text, 0, end); at < end; at = nextToken(text, tokenEnd(text, at, end), end)) {
+    if (text[at] !== A_DOLLAR || CLASS[text[at + 1] ?? 0] !== DIGIT) continue;
+    highest = Math.max(highest, Number.parseInt(text.toString('latin1', at + 1, at + 8), 10));
+  }
+  return highest;
+}
+
 const OPEN_PAREN = 0x28;
 const CLOSE_PAREN = 0x29;
 

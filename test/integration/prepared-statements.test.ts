@@ -4,7 +4,7 @@ import { Client } from 'pg';
 import * as encode from '../../proxy/wire/encode.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 import { RawClient } from '../support/raw-client.ts';
-import { bindText, parse } from '../support/steps.ts';
+import { bindText, message, parse } from '../support/steps.ts';
 
 /** What a script on one connection cannot show: sessions that share servers, and servers that change under a session. */
 describe('prepared statements are virtual for each session', () => {
@@ -117,6 +117,35 @@ describe('prepared statements are virtual for each session', () => {
     }
   });
 
+  test('under other settings a constant in the same text is another one, and that of a moment is nobody else’s', async () => {
+    const [a, b] = [await connect(), await connect()];
+    await a.query("SET timezone = 'UTC'");
+    await b.query("SET timezone = 'Asia/Tokyo'");
+    const text = "/* leasehold: leader */ SELECT extract(epoch FROM '2020-02-03 00:00'::timestamptz)::int AS v";
+    const made = async (client: Client): Promise<number> => (await client.query({ name: 'constant', text })).rows[0].v;
+    assert.equal((await made(a)) - (await made(b)), 9 * 3600);
+    await a.query("PREPARE constant_sql AS SELECT '2020-02-03 00:00'::timestamptz::text");
+    await b.query("PREPARE constant_sql AS SELECT '2020-02-03 00:00'::timestamptz::text");
+    for (let i = 0; i < 2; i++) {
+      assert.equal(await one(a, 'EXECUTE constant_sql'), '2020-02-03 00:00:00+00');
+      assert.equal(await one(b, 'EXECUTE constant_sql'), '2020-02-03 00:00:00+09');
+    }
+    const now = { name: 'moment', text: "/* leasehold: leader */ SELECT 'now'::timestamptz::text AS v" };
+    const first = (await (await connect()).query(now)).rows[0].v;
+    assert.notEqual((await (await connect()).query(now)).rows[0].v, first);
+  });
+
+  test('a PREPARE in another encoding than UTF-8', async () => {
+    await using raw = await RawClient.connect({ port: cluster.port }, [['client_encoding', 'LATIN1']]);
+    for (const text of ["PREPARE latin AS SELECT length('\u00e9')", 'EXECUTE latin', 'EXECUTE latin; SELECT 1']) {
+      raw.send(message('Q', Buffer.from(`${text}\0`, 'latin1')));
+      const heard = await raw.read('Z');
+      assert.ok(!heard.some((line) => line.startsWith('E')), heard.join('\n'));
+      if (text.startsWith('EXECUTE'))
+        assert.ok(heard.includes('D|"\\u0000\\u0001\\u0000\\u0000\\u0000\\u00011"'), heard.join('\n'));
+    }
+  });
+
   test('servers keep no more than proxy.pool.maxPreparedStatements, and the client does not notice', async () => {
     const client = await connect();
     for (let round = 0; round < 2; round++) {
@@ -149,6 +178,26 @@ describe('prepared statements are virtual for each session', () => {
     await client.query('CREATE TABLE gone (i int)');
     await client.query('INSERT INTO gone VALUES (5)');
     assert.equal(await one(client, 'EXECUTE g'), 5);
+  });
+
+  test('pg_prepared_statements leaves out what cannot be made on its server, and spoils no transaction by it', async () => {
+    const client = await connect();
+    await client.query('CREATE TABLE lost (i int)');
+    await client.query('PREPARE l1 AS SELECT * FROM lost');
+    await client.query('PREPARE l2 AS SELECT 2');
+    const names = async (): Promise<string[]> =>
+      (await client.query('SELECT name FROM pg_prepared_statements ORDER BY name')).rows.map(({ name }) => name);
+    assert.deepEqual(await names(), ['l1', 'l2']);
+    await client.query('DROP TABLE lost');
+    await cluster.sql(
+      'node1',
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app' AND state = 'idle'",
+    );
+    await client.query('BEGIN');
+    await client.query('SELECT 1');
+    assert.deepEqual(await names(), ['l2']);
+    assert.equal(await one(client, 'EXECUTE l2'), 2);
+    await client.query('COMMIT');
   });
 
   test('a statement of the protocol that SQL deallocates, as psycopg does', async () => {
