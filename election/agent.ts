@@ -106,6 +106,11 @@ export class Agent {
     this.#give({ type: 'command', command });
   }
 
+  /** An operator's consent to a loss (`election/core/forced.ts`). */
+  force(by: string): void {
+    this.#give({ type: 'command', command: 'force', by });
+  }
+
   /** Ends it without the core's consent: nothing is decided or carried out any more. PostgreSQL is the caller's to kill. */
   abandon(): void {
     this.#end();

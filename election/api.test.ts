@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { pino } from 'pino';
-import { type NodeApi, startNodeApi } from './api.ts';
+import { type NodeApi, RequestRefused, startNodeApi } from './api.ts';
 
 describe("a node's HTTP API", () => {
   const calls: string[] = [];
@@ -10,7 +10,12 @@ describe("a node's HTTP API", () => {
   const node = {
     status: () => ({ node: 'a', state: 'FOLLOWER' }),
     crash: async () => void calls.push('crash'),
-    failover: () => Promise.reject(new Error('not the leader')),
+    failover: () => Promise.reject(new Error('a bug')),
+    force: async (by: string) => {
+      if (by === 'somebody') throw new RequestRefused('node-b holds more');
+      calls.push(by);
+      return { term: 7, loss: 'some' };
+    },
   };
   const ask = (path: string, init?: RequestInit) => fetch(`${api.url}${path}`, init);
   const authorised = { method: 'POST', headers: { authorization: 'Bearer secret' } };
@@ -41,7 +46,18 @@ describe("a node's HTTP API", () => {
   test('an action that fails says why', async () => {
     const response = await ask('/failover', authorised);
     assert.equal(response.status, 500);
-    assert.equal(((await response.json()) as { message: string }).message, 'not the leader');
+    assert.equal(((await response.json()) as { message: string }).message, 'a bug');
+  });
+
+  test('what the state of the cluster is against is a conflict, what is begun tells what it knows', async () => {
+    const refused = await ask('/failover/forced', authorised);
+    assert.deepEqual([refused.status, await refused.json()], [409, { error: 'refused', message: 'node-b holds more' }]);
+    const begun = await ask('/failover/forced', {
+      ...authorised,
+      body: JSON.stringify({ by: 'Ann\n\u001b[1m on host' }),
+    });
+    assert.deepEqual(await begun.json(), { ok: true, term: 7, loss: 'some' });
+    assert.equal(calls.at(-1), 'Ann [1m on host');
   });
 
   test('an unknown path, a wrong method and a large body are refused', async () => {

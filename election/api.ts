@@ -12,6 +12,15 @@ export interface NodeControl {
   crash(): Promise<void>;
   /** Gives leadership up, if this node holds it. */
   failover(): Promise<void>;
+  /** `by` consents to a loss: this node shall lead. Resolves when it has been asked to, with what is known of the loss. */
+  force(by: string): Promise<{ readonly term: number; readonly loss: string }>;
+}
+
+/** Not now: the state of the node or the cluster is against it. HTTP 409. */
+export class RequestRefused extends LeaseholdError {
+  constructor(why: string) {
+    super('REQUEST_REFUSED', why);
+  }
 }
 
 export interface NodeApiOptions {
@@ -38,6 +47,7 @@ const REQUEST_MS = 5000;
 export async function startNodeApi(options: NodeApiOptions): Promise<NodeApi> {
   const server = createServer({ requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS }, (request, response) => {
     respond(options, request, response).catch((error: unknown) => {
+      if (error instanceof RequestRefused) return send(response, 409, { error: 'refused', message: error.message });
       options.logger.error({ event: 'api.failed', err: error, url: request.url }, 'a request to the node failed');
       send(response, 500, { error: 'internal', message: error instanceof Error ? error.message : 'unknown' });
     });
@@ -66,9 +76,11 @@ export async function startNodeApi(options: NodeApiOptions): Promise<NodeApi> {
 
 async function respond(options: NodeApiOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const path = (request.url ?? '/').split('?')[0];
-  const actions: Record<string, () => Promise<void>> = {
-    '/crash': () => options.node.crash(),
-    '/failover': () => options.node.failover(),
+  const { node } = options;
+  const actions: Record<string, (body: Body) => Promise<object | void>> = {
+    '/crash': () => node.crash(),
+    '/failover': () => node.failover(),
+    '/failover/forced': (body) => node.force(textField(body, 'by') ?? 'somebody'),
   };
   if (path === '/status' || path === '/healthz') {
     if (request.method !== 'GET') return refuseMethod(response, 'GET');
@@ -76,7 +88,8 @@ async function respond(options: NodeApiOptions, request: IncomingMessage, respon
   }
   const action = actions[path ?? ''];
   if (action === undefined) {
-    return send(response, 404, { error: 'not-found', message: `no ${path}: /status, /healthz, /crash, /failover` });
+    const paths = ['/status', '/healthz', ...Object.keys(actions)];
+    return send(response, 404, { error: 'not-found', message: `no ${path}: ${paths.join(', ')}` });
   }
   if (request.method !== 'POST') return refuseMethod(response, 'POST');
   if (!isAuthorised(request.headers.authorization, options.token)) {
@@ -86,12 +99,10 @@ async function respond(options: NodeApiOptions, request: IncomingMessage, respon
       message: 'Authorization: Bearer <cluster.apiToken> is needed',
     });
   }
-  if (!(await drainBody(request))) {
-    return send(response, 413, { error: 'too-large', message: `at most ${MAX_BODY_BYTES} bytes` });
-  }
+  const body = await readBody(request);
+  if (body === null) return send(response, 413, { error: 'too-large', message: `at most ${MAX_BODY_BYTES} bytes` });
   options.logger.warn({ event: 'api.action', path, from: request.socket.remoteAddress }, `asked to ${path?.slice(1)}`);
-  await action();
-  return send(response, 200, { ok: true });
+  return send(response, 200, { ok: true, ...(await action(body)) });
 }
 
 function refuseMethod(response: ServerResponse, allowed: string): void {
@@ -106,14 +117,29 @@ export function isAuthorised(header: string | undefined, token: string | undefin
   return timingSafeEqual(hash(header), hash(`Bearer ${token}`));
 }
 
-/** No action has parameters: the body is read away, up to a bound. */
-async function drainBody(request: IncomingMessage): Promise<boolean> {
+type Body = Readonly<Record<string, unknown>>;
+
+/** The fields of a JSON object; none where it is something else. Null: too long. */
+async function readBody(request: IncomingMessage): Promise<Body | null> {
+  const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of request) {
-    bytes += (chunk as Buffer).length;
-    if (bytes > MAX_BODY_BYTES) return false;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_BODY_BYTES) return null;
+    chunks.push(chunk);
   }
-  return true;
+  try {
+    const value: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    return typeof value === 'object' && value !== null ? (value as Body) : {};
+  } catch {
+    return {};
+  }
+}
+
+/** For people and the history: short, and on one line. */
+function textField(body: Body, name: string): string | null {
+  const value = body[name];
+  return typeof value === 'string' && value !== '' ? value.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, 100) : null;
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {

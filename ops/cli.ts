@@ -2,7 +2,7 @@ import { enableCompileCache } from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_API, DEFAULT_DSN } from './commands/context.ts';
 import { EXIT, explain } from './commands/errors.ts';
-import { SETTINGS, TOPICS, UP_EXAMPLES } from './commands/help.ts';
+import { FORCED_EXAMPLES, SETTINGS, TOPICS, UP_EXAMPLES } from './commands/help.ts';
 import { compileCacheFolder, packageVersion } from './paths.ts';
 
 // The command line of Leasehold. Every command is a module of its own, loaded when it is called: an agent has no use
@@ -89,7 +89,13 @@ function addChanging(program: Command): void {
   withApi(program.command('failover'))
     .description('make the leader give up its lease at once; for when a switchover is refused')
     .option('--timeout <s>', 'how long to wait for the new leader', integer(1, 3600), 60)
-    .action(async (options) => (await import('./commands/switchover.ts')).failoverCommand(options));
+    .option(
+      '--allow-data-loss',
+      'promote --node although acknowledged writes may be lost; only if nobody else can lead',
+    )
+    .option('--node <node>', 'who shall lead, with what it holds')
+    .addHelpText('after', FORCED_EXAMPLES)
+    .action(async (options) => (await import('./commands/failover.ts')).failoverCommand(options));
   withApi(program.command('reload'))
     .description(
       'make a proxy read its configuration again, as SIGHUP does: says what changed and what needs a restart',

@@ -135,7 +135,7 @@ export class EffectRunner {
         await postgres.initialise(signal);
         return NONE;
       case 'pg-clone':
-        await postgres.clone(effect.from, signal);
+        await postgres.clone(effect.from, effect.keepAs, signal);
         return NONE;
       case 'pg-rewind':
         await postgres.rewind(effect.from, signal);

@@ -1,13 +1,14 @@
-import { LeaseholdError } from '../../common/errors.ts';
 import { formatLsn, type Lsn } from '../../common/lsn.ts';
 import { assertNever } from '../../common/never.ts';
-import type { NodeControl } from '../api.ts';
+import { type NodeControl, RequestRefused } from '../api.ts';
+import { describeLoss, forcedCandidacy } from '../core/forced.ts';
 import type { AgentState, Mode } from '../core/state.ts';
 import type { PostgresServer } from '../postgres/port.ts';
 
 export interface ControlledAgent {
   readonly state: AgentState;
   command(command: 'failover' | 'stop'): void;
+  force(by: string): void;
 }
 
 /** What the node's HTTP API shows and does. */
@@ -24,16 +25,29 @@ export function createNodeControl(
 
     async crash() {
       const pid = postgres.postmasterPid;
-      if (pid === null) throw new LeaseholdError('POSTGRES_NOT_RUNNING', 'PostgreSQL does not run on this node');
+      if (pid === null) throw new RequestRefused('PostgreSQL does not run on this node');
       process.kill(pid, 'SIGKILL');
     },
 
     async failover() {
       const present = agent();
       if (present === null || !leads(present.state.mode)) {
-        throw new LeaseholdError('NOT_LEADER', 'this node is not the leader');
+        throw new RequestRefused('this node is not the leader');
       }
       present.command('failover');
+    },
+
+    async force(by) {
+      const present = agent();
+      const view = present?.state.view ?? null;
+      if (present === null || view === null) throw new RequestRefused('this agent has not heard from etcd yet');
+      const { config, mode, leaderSeen } = present.state;
+      const forced = forcedCandidacy(view, config.node);
+      if (forced.kind === 'no') throw new RequestRefused(forced.why);
+      if (mode.kind !== 'PLEDGED' && mode.kind !== 'CANDIDATE') throw new RequestRefused(`this node is ${mode.kind}`);
+      const term = Number(view.term.value) + 1;
+      present.force(by);
+      return { term, loss: describeLoss(view, config.node, leaderSeen) };
     },
   };
 }

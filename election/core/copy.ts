@@ -1,19 +1,39 @@
-import { NO_TERM } from '../../common/lsn.ts';
+import { NO_TERM, type Term } from '../../common/lsn.ts';
 import { openLeader, peerOf } from './facts.ts';
-import type { ModeOf } from './state.ts';
+import { givenUpBy } from './lineage.ts';
+import type { AgentState, ModeOf } from './state.ts';
 import type { Answer, Turn } from './turn.ts';
 
 /** They end by themselves when the leader goes; this bound only catches what hangs. */
 const COPY_TIMEOUT_MS = 24 * 3_600_000;
 const STOP_TIMEOUT_MS = 10_000;
 
-export function beginClone(turn: Turn, why: string): void {
+/**
+ * Replaces the data, whose content ends with that of term `claim`, by the leader's. Where a forced term has given up what it
+ * may hold, it is kept aside, and the operator says when it goes.
+ */
+export function beginClone(turn: Turn, why: string, claim: Term): void {
   const source = openLeader(turn.state);
   if (source === null) return;
+  const keep = givenUpBy(turn.state.view?.history ?? [], claim, source.term);
   turn.log('info', 'rejoin.clone', `clones from ${source.node}: ${why}`, { term: Number(source.term) });
+  if (keep !== null) {
+    const text = `keeps its data aside as ${keptName(keep)}: the forced failover of term ${keep} went on without it`;
+    turn.log('warn', 'rejoin.kept', text, { term: Number(keep) });
+  }
   turn.cancel('sample', 'slots');
   turn.set({ failures: 0 });
-  turn.go({ kind: 'CLONING', from: peerOf(source), term: source.term, phase: 'stop' });
+  turn.go({ kind: 'CLONING', from: peerOf(source), term: source.term, keep, phase: 'stop' });
+}
+
+/** The claim of data that nobody can ask: never too high. A copy in the making is all its source's. */
+export function leastClaim({ local, copiedFrom }: AgentState): Term {
+  if (copiedFrom !== null) return copiedFrom;
+  return local.baseTerm < local.lineageTerm ? local.baseTerm : local.lineageTerm;
+}
+
+function keptName(term: Term): string {
+  return `term-${term}`;
 }
 
 export function proceedCopying(turn: Turn, mode: ModeOf<'CLONING'> | ModeOf<'REWINDING'>): void {
@@ -43,8 +63,11 @@ export function proceedCopying(turn: Turn, mode: ModeOf<'CLONING'> | ModeOf<'REW
     });
     return;
   }
-  const type = mode.kind === 'CLONING' ? 'pg-clone' : 'pg-rewind';
-  turn.start('server', 'copy', COPY_TIMEOUT_MS, { type, from: mode.from });
+  if (mode.kind === 'REWINDING') {
+    return turn.start('server', 'copy', COPY_TIMEOUT_MS, { type: 'pg-rewind', from: mode.from });
+  }
+  const keepAs = mode.keep === null ? null : keptName(mode.keep);
+  turn.start('server', 'copy', COPY_TIMEOUT_MS, { type: 'pg-clone', from: mode.from, keepAs });
 }
 
 export function copyingDone(turn: Turn, mode: ModeOf<'CLONING'> | ModeOf<'REWINDING'>, answer: Answer): void {

@@ -1,14 +1,13 @@
-import { NO_TERM } from '../../common/lsn.ts';
-import { candidacy, type Candidacy, comparePositions } from './candidate.ts';
-import { takeSample } from './observe.ts';
-import { lineageOf } from './lineage.ts';
-import { leaseDeadline, leaseIsFresh } from './lease-deadline.ts';
-import type { Attempt, Lead, ModeOf } from './state.ts';
-import { inheritedSync } from './sync-quorum.ts';
-import type { Answer, Turn } from './turn.ts';
-import type { Comparison, Operation } from '../store/port.ts';
+import type { Comparison } from '../store/port.ts';
 import * as records from '../store/records.ts';
-import { historyOf, leaderValue, putSync, routeOf } from './writes.ts';
+import { acquire, adopt, consentFor, lead } from './acquire.ts';
+import { candidacy, type Candidacy, comparePositions } from './candidate.ts';
+import { bestForced, describeLoss, forcedCandidacy } from './forced.ts';
+import { leaseIsFresh } from './lease-deadline.ts';
+import { lineageOf } from './lineage.ts';
+import { takeSample } from './observe.ts';
+import type { ModeOf } from './state.ts';
+import type { Answer, Turn } from './turn.ts';
 
 /** The old leader takes its own lease back only when nobody else has for this long. */
 const OLD_LEADER_WAITS_MS = 3000;
@@ -16,6 +15,8 @@ const OLD_LEADER_WAITS_MS = 3000;
 const HANDOVER_GRACE_MS = 2000;
 /** At a cold start the old leader goes first. */
 const COLD_START_WAITS_MS = 1500;
+/** An election that takes longer than this waits for somebody who may never come. */
+const STUCK_MS = 10_000;
 
 export function proceedPledged(turn: Turn, mode: ModeOf<'PLEDGED'>): void {
   const { view, server } = turn.state;
@@ -79,14 +80,43 @@ function race(turn: Turn, mode: ModeOf<'PLEDGED'>): void {
   const { view, config, local, resignedAtMs, leaderGoneSinceMs } = turn.state;
   if (view === null || !turn.idle('decide') || turn.now < turn.state.retryAtMs) return;
   const mine = candidacy(view, config);
-  if (mine.kind === 'no') return turn.note(`waits for a leader: ${mine.why}`);
   const own = view.pledges.get(config.node)?.record;
-  if (own === undefined || local.pledge === null || comparePositions(own, local.pledge) !== 0) return;
+  const published = own !== undefined && local.pledge !== null && comparePositions(own, local.pledge) === 0;
+  if (mine.kind === 'no') {
+    if (published && isForced(turn, mode)) return turn.go({ kind: 'CANDIDATE', term: mode.term, phase: 'lease' });
+    return waits(turn, mine.why);
+  }
+  if (!published) return;
   const since = Math.max(leaderGoneSinceMs ?? turn.now, resignedAtMs ?? Number.NEGATIVE_INFINITY);
   const facts = { cold: !turn.state.hadLeader, resigned: resignedAtMs !== null, raceAtMs: mode.raceAtMs, since };
   if (turn.now < earliest(mine, view.sync?.record.handover, facts)) return;
   turn.note(null);
   turn.go({ kind: 'CANDIDATE', term: mode.term, phase: 'lease' });
+}
+
+/** An operator named this node, and nobody can be promoted without a loss. */
+function isForced(turn: Turn, mode: ModeOf<'PLEDGED'>): boolean {
+  const { view, config } = turn.state;
+  if (view === null || consentFor(turn, mode.term) === null) return false;
+  const forced = forcedCandidacy(view, config.node);
+  if (forced.kind === 'possible') return true;
+  turn.log('warn', 'force.refused', `is not promoted by force: ${forced.why}`, { term: Number(mode.term) });
+  turn.set({ consent: null });
+  return false;
+}
+
+/** Nobody can be elected by what is there. Where that lasts, the way out is said, and its price. */
+function waits(turn: Turn, why: string): void {
+  const { view, config, leaderGoneSinceMs, leaderSeen, note } = turn.state;
+  const lasting = turn.now - (leaderGoneSinceMs ?? turn.now) >= STUCK_MS;
+  const best = lasting && view !== null ? bestForced(view) : null;
+  const waiting = `waits for a leader: ${why}`;
+  if (view === null || best === null) return turn.note(waiting);
+  const command = `leasehold failover --allow-data-loss --node ${best}`;
+  const price = best === config.node ? ` (${describeLoss(view, best, leaderSeen)})` : '';
+  const advice = `${waiting}. If what it waits for is lost for good: "${command}"${price}`;
+  if (advice !== note) turn.log('warn', 'election.stuck', advice);
+  turn.note(advice);
 }
 
 interface RaceFacts {
@@ -152,58 +182,12 @@ export function proceedCandidate(turn: Turn, mode: ModeOf<'CANDIDATE'>): void {
     return;
   }
   if (turn.now < turn.state.retryAtMs) return;
-  acquire(turn, mode, bootstraps);
+  if (!acquire(turn, mode, bootstraps)) standBack(turn, mode, bootstraps);
 }
 
 function standBack(turn: Turn, mode: ModeOf<'CANDIDATE'>, bootstraps: boolean): void {
   if (bootstraps || !turn.state.server.running) return turn.go({ kind: 'INIT', killed: false });
   turn.go({ kind: 'PLEDGED', term: mode.term, phase: 'ready', raceAtMs: turn.now + 500 + turn.state.random * 1000 });
-}
-
-/**
- * The acquire transaction. The durability record of the new term is written by it, and is valid from this moment:
- * see `inheritedSync`.
- */
-function acquire(turn: Turn, mode: ModeOf<'CANDIDATE'>, bootstraps: boolean): void {
-  const { view, config, lease, server } = turn.state;
-  if (view === null || lease === null) return;
-  const mine: Candidacy = bootstraps
-    ? { kind: 'eligible', best: true, byRecord: null, used: [] }
-    : candidacy(view, config);
-  if (mine.kind === 'no') return standBack(turn, mode, bootstraps);
-  const { keys } = turn;
-  const compare: Comparison[] = [
-    { type: 'create-revision', key: keys.leader, equals: 0 },
-    { type: 'mod-revision', key: keys.term, equals: view.term.modRevision },
-    { type: 'mod-revision', key: keys.sync, equals: view.sync?.modRevision ?? 0 },
-    ...mine.used.map((p) => ({ type: 'mod-revision' as const, key: keys.pledge(p.node), equals: p.modRevision })),
-  ];
-  if (bootstraps) compare.push({ type: 'create-revision', key: keys.system, equals: 0 });
-  const attempt: Attempt = {
-    term: mode.term,
-    reason: reasonOf(turn, bootstraps),
-    previousLeader: view.sync?.record.leader ?? null,
-    parent: bootstraps ? NO_TERM : (turn.state.local.pledge?.lineage ?? NO_TERM),
-    recorded: inheritedSync(view.sync?.record, config.node),
-    routeSeq: (view.route?.seq ?? 0) + 1,
-  };
-  turn.set({ attempt });
-  const timeline = (server.sample?.timeline ?? 0) + 1;
-  const then: Operation[] = [
-    { type: 'put', key: keys.leader, value: leaderValue(config, mode.term), lease: lease.id },
-    { type: 'put', key: keys.term, value: mode.term.toString() },
-    ...(bootstraps ? [] : [putSync(turn, mode.term, attempt.recorded)]),
-    historyOf(turn, mode.term, { ...attempt, timeline, promoted: false, nextXid: null }),
-    routeOf(turn, mode.term, { hold: true, seq: attempt.routeSeq, nextXid: null }),
-  ];
-  turn.transact('decide', 'acquire', 1000, { compare, then });
-}
-
-function reasonOf(turn: Turn, bootstraps: boolean): Lead['reason'] {
-  const sync = turn.state.view?.sync?.record;
-  if (bootstraps) return 'bootstrap';
-  if (sync?.handover === turn.state.config.node) return 'switchover';
-  return sync?.leader === turn.state.config.node ? 'restart' : 'failover';
 }
 
 export function candidateDone(turn: Turn, mode: ModeOf<'CANDIDATE'>, answer: Answer): void {
@@ -223,56 +207,4 @@ export function candidateFailed(turn: Turn, mode: ModeOf<'CANDIDATE'>, answer: A
   // It may have been carried out: then a view shows the key with our lease, and it is adopted there.
   const { view } = turn.state;
   standBack(turn, mode, view?.system === null && view.sync === null);
-}
-
-/** The leader key is ours by a transaction whose answer was lost. */
-function adopt(turn: Turn): boolean {
-  const { view, lease, config, ownRevision, attempt } = turn.state;
-  const key = view?.leader ?? null;
-  if (view === null || key === null || lease === null || attempt === null || view.revision <= ownRevision) return false;
-  const ours = key.record.node === config.node && key.record.bootId === config.bootId && key.lease === lease.id;
-  if (!ours || key.record.term !== attempt.term || !turn.idle('decide', 'server', 'local')) return false;
-  lead(turn, key.createRevision, lease.sentAtMs);
-  return true;
-}
-
-/** @param createRevision of the leader key, which is the revision of the whole acquire transaction */
-function lead(turn: Turn, createRevision: number, guardedAtMs: number): void {
-  const { lease, attempt } = turn.state;
-  if (lease === null || attempt === null) return;
-  turn.cancel('lease', 'sample');
-  const lead: Lead = {
-    ...attempt,
-    createRevision,
-    lease: lease.id,
-    keptAtMs: lease.sentAtMs,
-    guardedAtMs,
-    renewAtMs: turn.now,
-    routeRevision: createRevision,
-    syncRevision: attempt.reason === 'bootstrap' ? 0 : createRevision,
-    nextXid: null,
-    timeline: turn.state.server.sample?.timeline ?? 0,
-    applied: null,
-    recording: null,
-    barrier: null,
-    missingSinceMs: new Map(),
-    openedAtMs: null,
-    rewindable: false,
-    aliveAtMs: turn.now,
-  };
-  turn.set({
-    lease: null,
-    attempt: null,
-    ownRevision: createRevision,
-    resignedAtMs: null,
-    failures: 0,
-    hadLeader: true,
-  });
-  turn.note(null);
-  turn.effects.push({ type: 'feed-watchdog', deadlineMs: leaseDeadline(turn.state.config, lead) });
-  const { term, reason } = attempt;
-  turn.log('info', 'lease.acquired', `leads term ${term} (${reason})`, { term: Number(term), reason });
-  const bootstraps = reason === 'bootstrap';
-  const left = bootstraps ? (['synchronous'] as const) : (['lineage', 'fence', 'synchronous'] as const);
-  turn.go({ kind: 'PROMOTING', lead, phase: bootstraps ? 'save' : 'prepare', left });
 }

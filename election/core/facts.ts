@@ -1,7 +1,8 @@
 import { NO_TERM, type Term } from '../../common/lsn.ts';
 import type { PeerAddress, PostgresSample } from '../postgres/port.ts';
 import type { LeaderRecord } from '../store/records.ts';
-import type { AgentState } from './state.ts';
+import type { AgentState, Lead } from './state.ts';
+import type { CoreConfig } from './types.ts';
 
 /**
  * The leader, if it is certain to hold everything that was acknowledged: its route is open (or held for a planned
@@ -13,9 +14,9 @@ export function openLeader(state: AgentState): LeaderRecord | null {
   const leader = view?.leader?.record;
   if (view === null || leader === undefined || leader.node === state.config.node) return null;
   const member = view.members.get(leader.node);
-  // Held for want of a follower (withoutFollower: hold), it alone holds what there is: it is open to copies.
-  const alone = member?.state === 'LEADER_HELD' && view.sync?.record.k === 0;
-  const open = member?.term === leader.term && (member.state === 'LEADER_OPEN' || alone);
+  // Held for want of followers (withoutFollower: hold), which may first have to copy from it: it is open to copies.
+  const waits = member?.state === 'LEADER_HELD' && member.confirmed === true;
+  const open = member?.term === leader.term && (member.state === 'LEADER_OPEN' || waits);
   const ruled = view.route?.term === leader.term && view.sync?.record.term === leader.term;
   return open && ruled && leader.term >= maxTerm(state) ? leader : null;
 }
@@ -45,6 +46,11 @@ export function consents(state: AgentState, node: string): boolean {
   const member = state.view.members.get(node);
   const pledged = state.view.pledges.get(node)?.record.term ?? NO_TERM;
   return pledged >= term || (member?.state === 'FOLLOWER' && member.term === term);
+}
+
+/** Accepts no writes before it has as many synchronous followers as are wanted (`withoutFollower: hold`). */
+export function lacksFollowers(config: CoreConfig, lead: Lead): boolean {
+  return config.withoutFollower === 'hold' && lead.recorded.k < config.syncAcks;
 }
 
 export function peerOf(leader: LeaderRecord): PeerAddress {

@@ -1,7 +1,7 @@
 import type { Term } from '../../common/lsn.ts';
-import { beginClone } from './copy.ts';
+import { beginClone, leastClaim } from './copy.ts';
 import { maxTerm, openLeader, peerOf } from './facts.ts';
-import { lineageOf } from './lineage.ts';
+import { givenUpBy, lineageOf } from './lineage.ts';
 import { relation } from './rejoin.ts';
 import { orphanGone } from './orphan.ts';
 import type { ModeOf } from './state.ts';
@@ -54,7 +54,7 @@ function startFenced(turn: Turn): void {
   }
   if (!turn.serverReady || yields(turn)) return;
   const hopeless = state.failures >= STARTS_BEFORE_CLONE || (copiedFrom !== null && copiedFrom !== peer?.term);
-  if (hopeless && openLeader(state) !== null) return beginClone(turn, 'PostgreSQL does not start');
+  if (hopeless && openLeader(state) !== null) return beginClone(turn, 'PostgreSQL does not start', leastClaim(state));
   if (copiedFrom !== null && peer === null) return turn.note('its copy is incomplete: waiting for an open leader');
   turn.effects.push({ type: 'feed-watchdog', deadlineMs: null });
   const from = peer === null ? null : peerOf(peer);
@@ -163,7 +163,7 @@ function attached(turn: Turn, _mode: ModeOf<'FOLLOWER'>): void {
   turn.note('does not stream from the leader');
   const patienceMs = turn.state.rewoundFor === null ? STARVED_MS : REWOUND_STARVED_MS;
   if (turn.now - idleSinceMs > patienceMs && openLeader(turn.state) !== null)
-    beginClone(turn, 'cannot stream from the leader');
+    beginClone(turn, 'cannot stream from the leader', lineageNow(turn, sample.timeline));
 }
 
 function attach(turn: Turn, mode: ModeOf<'FOLLOWER'>): void {
@@ -185,12 +185,18 @@ function attach(turn: Turn, mode: ModeOf<'FOLLOWER'>): void {
   if (how === 'follow') return follow(turn, leader.term, lineage);
   turn.note(`its data parted from the leader's: ${how} when the leader is open`);
   if (openLeader(state) === null) return;
-  if (how === 'rewind' && state.rewoundFor !== leader.term) {
+  // pg_rewind would overwrite what a forced term has given up.
+  const rewinds = how === 'rewind' && state.rewoundFor !== leader.term;
+  if (rewinds && givenUpBy(view.history, lineage, leader.term) === null) {
     if (member.rewindable !== true) return;
     turn.log('info', 'rejoin.rewind', `rewinds to ${leader.node}`, { term: Number(leader.term) });
     return turn.go({ kind: 'REWINDING', from: peerOf(leader), term: leader.term, base: lineage, phase: 'stop' });
   }
-  beginClone(turn, 'its data parted from the leader’s');
+  beginClone(turn, 'its data parted from the leader’s', lineage);
+}
+
+function lineageNow(turn: Turn, timeline: number): Term {
+  return lineageOf(turn.state.view?.history ?? [], turn.state.local, timeline);
 }
 
 function follow(turn: Turn, term: Term, lineage: Term): void {

@@ -1,4 +1,4 @@
-import { beginClone } from './copy.ts';
+import { beginClone, leastClaim } from './copy.ts';
 import { orphanGone } from './orphan.ts';
 import type { ModeOf } from './state.ts';
 import type { Answer, Turn } from './turn.ts';
@@ -46,7 +46,7 @@ function withData(turn: Turn, systemId: string): void {
 
 function copyAnew(turn: Turn, why: string): void {
   turn.note(`${why}: waiting for an open leader to clone from`);
-  beginClone(turn, why);
+  beginClone(turn, why, leastClaim(turn.state));
 }
 
 /** Whoever takes the leader key first makes the cluster. */

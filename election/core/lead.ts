@@ -1,3 +1,4 @@
+import { lacksFollowers } from './facts.ts';
 import { holdLease } from './hold-lease.ts';
 import { manageSync, NOBODY, syncAnswered } from './manage-sync.ts';
 import type { Lead, ModeOf } from './state.ts';
@@ -16,8 +17,7 @@ export function proceedHeld(turn: Turn): void {
   if (mode.kind !== 'LEADER_HELD') return;
   if (turn.now < turn.state.retryAtMs) return;
   if (mode.phase === 'row') return confirm(turn, mode.lead);
-  const durable = config.withoutFollower === 'go-on' || mode.lead.recorded.k >= config.syncAcks;
-  if (!durable) {
+  if (lacksFollowers(config, mode.lead)) {
     keepRewindable(turn, mode.lead);
     return turn.note('waits for synchronous followers before it accepts writes (withoutFollower: hold)');
   }

@@ -32,6 +32,15 @@ export function isAncestor(history: History, ancestor: Term, term: Term): boolea
   return false;
 }
 
+/**
+ * The latest forced term, up to the leader's, that may have given up what a copy with this claim holds beyond its fork: such
+ * a term began without proof that it held everything. Null: all that was acknowledged in the copy is the leader's too.
+ */
+export function givenUpBy(history: History, claim: Term, leader: Term): Term | null {
+  const forced = history.filter((h) => h.reason === 'forced' && h.term > claim && h.term <= leader);
+  return forced.at(-1)?.term ?? null;
+}
+
 /** The timeline that a term's leader announced; null where it never did. */
 export function timelineOfTerm(history: History, term: Term): number | null {
   const record = find(history, term);

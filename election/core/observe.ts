@@ -1,6 +1,8 @@
-import { NO_LSN } from '../../common/lsn.ts';
+import { NO_LSN, type Term } from '../../common/lsn.ts';
 import { encodeRecord, type MemberRecord, memberRecord } from '../store/records.ts';
-import { streamingByConsent } from './facts.ts';
+import type { ClusterView } from './cluster-view.ts';
+import { lacksFollowers, streamingByConsent } from './facts.ts';
+import type { LeaderSeen } from './forced.ts';
 import { termOf } from './state.ts';
 import type { Answer, Turn } from './turn.ts';
 import type { Input } from './types.ts';
@@ -10,6 +12,8 @@ const URGENT_EVERY_MS = 20;
 const FORKS_KEPT = 32;
 const MEMBER_RETRY_MS = 300;
 const SLOTS_RETRY_MS = 2000;
+/** An operator waits for what they asked for; it does not happen later, when things may have changed. */
+const CONSENT_MS = 10_000;
 
 /** Takes in what an input says of the world, before the mode reacts to it. */
 export function observe(turn: Turn, input: Input): void {
@@ -18,7 +22,15 @@ export function observe(turn: Turn, input: Input): void {
       const { view } = input;
       if (turn.state.view !== null && view.revision < turn.state.view.revision) return;
       const gone = view.leaderCreateRevision === 0 ? (turn.state.leaderGoneSinceMs ?? turn.now) : null;
-      turn.set({ view, leaderGoneSinceMs: gone });
+      turn.set({ view, leaderGoneSinceMs: gone, leaderSeen: leaderIn(view) ?? turn.state.leaderSeen });
+      return;
+    }
+    case 'command': {
+      const { view } = turn.state;
+      if (input.command !== 'force' || view === null) return;
+      const term = (view.term.value + 1n) as Term;
+      turn.log('warn', 'force.consented', `${input.by} consents to a loss of data for term ${term}`, { by: input.by });
+      turn.set({ consent: { term, by: input.by, untilMs: turn.now + CONSENT_MS } });
       return;
     }
     case 'postgres-exit':
@@ -28,6 +40,14 @@ export function observe(turn: Turn, input: Input): void {
     default:
       return;
   }
+}
+
+/** Where the leader says that it stands; null where there is none, or it has not written anything yet. */
+function leaderIn(view: ClusterView): LeaderSeen | null {
+  const leader = view.leader?.record;
+  const member = leader === undefined ? undefined : view.members.get(leader.node);
+  if (leader === undefined || member?.term !== leader.term || member.flushedLsn === NO_LSN) return null;
+  return { node: leader.node, term: leader.term, flushedLsn: member.flushedLsn };
 }
 
 /** Answers that no mode cares about. True: dealt with. */
@@ -134,6 +154,9 @@ export function ownMember(turn: Turn): MemberRecord {
     noFailover: config.noFailover,
     ...(leads !== null && sample !== null && !sample.inRecovery
       ? { forks: sample.history.slice(-FORKS_KEPT), rewindable: leads.rewindable }
+      : {}),
+    ...(mode.kind === 'LEADER_HELD' && mode.phase !== 'row' && lacksFollowers(config, mode.lead)
+      ? { confirmed: true }
       : {}),
     note: local.bootstrapping && note === null ? 'making the cluster' : note,
   };

@@ -3,6 +3,7 @@ import type { DataDirectory, PeerAddress, PostgresSample } from '../postgres/por
 import type { LeaseId } from '../store/port.ts';
 import type { SwitchoverRecord } from '../store/records.ts';
 import type { ClusterView } from './cluster-view.ts';
+import type { LeaderSeen } from './forced.ts';
 import type { SyncSet } from './sync-quorum.ts';
 import type { CoreConfig, LocalState } from './types.ts';
 
@@ -41,6 +42,10 @@ export interface AgentState {
   readonly stopping: boolean;
   /** This node gave the lease up itself at this moment: it lets others go first. */
   readonly resignedAtMs: number | null;
+  /** An operator's word that this node may be promoted for `term` although something is lost by it. */
+  readonly consent: { readonly term: Term; readonly by: string; readonly untilMs: number } | null;
+  /** Where the last leader was seen, that a forced promotion can say what it gives up. */
+  readonly leaderSeen: LeaderSeen | null;
   /** The switchover that is asked for, and since when this leader knows of it. */
   readonly asked: { readonly id: string; readonly atMs: number } | null;
   /** This process has followed or led somebody: what follows is no cold start. */
@@ -103,6 +108,8 @@ export interface Attempt {
   readonly parent: Term;
   readonly recorded: SyncSet;
   readonly routeSeq: number;
+  /** For the history: what an operator consented to. */
+  readonly detail: string | null;
 }
 
 /** What a holder of the leader key knows of its hold on it. */
@@ -116,10 +123,11 @@ export interface Lead {
   readonly guardedAtMs: number;
   /** When the next renewal is due. */
   readonly renewAtMs: number;
-  readonly reason: 'bootstrap' | 'failover' | 'switchover' | 'restart';
+  readonly reason: 'bootstrap' | 'failover' | 'switchover' | 'restart' | 'forced';
   readonly previousLeader: string | null;
   /** The term whose content this node's copy ended with when it was elected. */
   readonly parent: Term;
+  readonly detail: string | null;
   /** Mod revisions of `route` and `sync` as this leader knows them; 0: absent. */
   readonly routeRevision: number;
   readonly syncRevision: number;
@@ -156,6 +164,8 @@ export type Mode =
       readonly kind: 'CLONING';
       readonly from: PeerAddress;
       readonly term: Term;
+      /** The forced term that gave up what the data may hold: it is kept aside; null: it is worth nothing. */
+      readonly keep: Term | null;
       readonly phase: 'stop' | 'clone' | 'save';
     }
   | {
@@ -232,49 +242,6 @@ export interface SwitchoverPlan {
 }
 
 export type ModeOf<K extends Mode['kind']> = Extract<Mode, { readonly kind: K }>;
-
-/** A node at its start. `local` is what its disk holds of earlier lives. */
-export function initialState(config: CoreConfig, local: LocalState): AgentState {
-  return {
-    config,
-    mode: { kind: 'INIT', killed: false },
-    nowMs: 0,
-    random: 0,
-    wallTime: '',
-    local,
-    savingLocal: null,
-    view: null,
-    leaderGoneSinceMs: null,
-    ownRevision: 0,
-    server: {
-      data: null,
-      running: false,
-      sample: null,
-      sampledAtMs: Number.NEGATIVE_INFINITY,
-      askedAtMs: Number.NEGATIVE_INFINITY,
-      open: false,
-      idleSinceMs: null,
-    },
-    memberLease: null,
-    published: null,
-    slots: null,
-    slotsRetryAtMs: Number.NEGATIVE_INFINITY,
-    memberRetryAtMs: Number.NEGATIVE_INFINITY,
-    lease: null,
-    attempt: null,
-    pending: {},
-    nextId: 1,
-    retryAtMs: Number.NEGATIVE_INFINITY,
-    failures: 0,
-    stopping: false,
-    resignedAtMs: null,
-    asked: null,
-    hadLeader: false,
-    copiedFrom: null,
-    rewoundFor: null,
-    note: null,
-  };
-}
 
 /** No leader yet: what a member record says of the term. */
 export function termOf(mode: Mode): Term {

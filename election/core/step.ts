@@ -5,7 +5,7 @@ import { table } from './table.ts';
 import { Turn } from './turn.ts';
 import type { Input, InputType, StepResult } from './types.ts';
 
-export { initialState } from './state.ts';
+export { initialState } from './initial-state.ts';
 
 /** Modes follow each other at once where nothing has to be waited for, but never for ever. */
 const MOST_MODES_A_STEP = 12;

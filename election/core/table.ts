@@ -31,12 +31,15 @@ type Table = {
 const look = (): void => {};
 const seen = { tick: look, cluster: look, 'store-unreachable': look } as const;
 
-/** Not a leader: there is nothing to give up. */
-const onlyStop = (turn: Turn, _mode: Mode, command: 'failover' | 'stop'): void => {
+type Command = Given<'command'>;
+
+/** Not a leader: there is nothing to give up. What an operator consents to (`force`) is looked at by who waits for a leader. */
+const onlyStop = (turn: Turn, _mode: Mode, command: Command): void => {
   if (command === 'stop') stopNow(turn);
 };
 
-const giveUp = (turn: Turn, _mode: Mode, command: 'failover' | 'stop'): void => {
+const giveUp = (turn: Turn, _mode: Mode, command: Command): void => {
+  if (command === 'force') return;
   if (command === 'stop') turn.set({ stopping: true });
   beginDemotion(
     turn,

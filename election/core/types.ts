@@ -81,6 +81,8 @@ export type Input = InputBase &
     | { readonly type: 'effect-failed'; readonly id: number; readonly failure: Failure }
     /** `failover`: a leader gives up its lease at once. `stop`: the process is to end in order (`finished`). */
     | { readonly type: 'command'; readonly command: 'failover' | 'stop' }
+    /** An operator (`by`, for the history) consents to this node's promotion although something may be lost (forced.ts). */
+    | { readonly type: 'command'; readonly command: 'force'; readonly by: string }
   );
 
 export type InputType = Input['type'];
@@ -128,7 +130,8 @@ export type PostgresEffect = EffectBase &
   (
     | { readonly type: 'pg-inspect' } // → data
     | { readonly type: 'pg-initialise' } // → none; stopped when it ends
-    | { readonly type: 'pg-clone'; readonly from: PeerAddress } // → none; the server is stopped before and after
+    /** → none; the server is stopped before and after. `keepAs`: the data that it replaces is kept under this name. */
+    | { readonly type: 'pg-clone'; readonly from: PeerAddress; readonly keepAs: string | null }
     | { readonly type: 'pg-rewind'; readonly from: PeerAddress } // → none; the server is stopped before and after
     /** → none. Starts fenced: agent and replication only. A follower has replayed the WAL it has, or goes on doing so. */
     | { readonly type: 'pg-start'; readonly role: 'leader' | 'follower'; readonly peer: PeerAddress | null }

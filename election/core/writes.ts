@@ -14,6 +14,7 @@ export function historyOf(
     readonly promoted: boolean;
     readonly nextXid: string | null;
     readonly reason: Lead['reason'];
+    readonly detail: string | null;
   },
 ): Operation {
   const value = records.encodeRecord(records.historyRecord, {
@@ -26,7 +27,7 @@ export function historyOf(
     promoted: facts.promoted,
     nextXid: facts.nextXid,
     at: turn.state.wallTime,
-    detail: null,
+    detail: facts.detail,
   });
   return { type: 'put', key: turn.keys.history(term), value };
 }

@@ -23,6 +23,8 @@ export interface NodeLayout {
   /** A clone in the making, and the data directory that a finished one replaced. */
   readonly cloneDir: string;
   readonly replacedDir: string;
+  /** Data directories that forced failovers went on without, one folder each; nobody but an operator removes them. */
+  readonly keptDir: string;
   readonly socketDir: string;
 }
 
@@ -45,6 +47,7 @@ export function layoutOf(dataDir: string): NodeLayout {
     markerFile: join(side, 'unfinished'),
     cloneDir: join(side, 'clone'),
     replacedDir: join(side, 'replaced'),
+    keptDir: join(side, 'kept'),
     socketDir: Buffer.byteLength(near) <= MAX_SOCKET_DIR ? near : join(tmpdir(), `leasehold-${hash}`),
   };
 }

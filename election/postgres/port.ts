@@ -11,8 +11,11 @@ export interface PostgresServer {
   inspect(signal: AbortSignal): Promise<DataDirectory>;
   /** initdb, then configuration and roles. The server is stopped when it ends. Only into an absent or empty directory. */
   initialise(signal: AbortSignal): Promise<void>;
-  /** pg_basebackup into a directory beside the data directory, then swapped in: an unfinished clone is never mistaken for data. */
-  clone(from: PeerAddress, signal: AbortSignal): Promise<void>;
+  /**
+   * pg_basebackup into a directory beside the data directory, then swapped in: an unfinished clone is never mistaken for data.
+   * `keepAs`: what was there is kept under this name, unless something is already: then it has been, and this is younger.
+   */
+  clone(from: PeerAddress, keepAs: string | null, signal: AbortSignal): Promise<void>;
   /** pg_rewind against a running leader, with a marker file on disk while it is unfinished. Throws `RewindFailed`. */
   rewind(from: PeerAddress, signal: AbortSignal): Promise<void>;
   /**

@@ -71,7 +71,12 @@ async function makeDataDir(context: ServerContext): Promise<void> {
 }
 
 /** pg_basebackup beside the data directory, then swapped in by two renames; the marker of a broken rewind goes last. */
-export async function cloneData(context: ServerContext, from: PeerAddress, signal: AbortSignal): Promise<void> {
+export async function cloneData(
+  context: ServerContext,
+  from: PeerAddress,
+  keepAs: string | null,
+  signal: AbortSignal,
+): Promise<void> {
   const { layout } = context;
   await rm(layout.cloneDir, { recursive: true, force: true });
   const source = renderConninfo({
@@ -86,6 +91,7 @@ export async function cloneData(context: ServerContext, from: PeerAddress, signa
   await context.run('pg_basebackup', ['-D', layout.cloneDir, '-d', source, ...how], signal);
   await writeFileDurably(join(layout.cloneDir, 'standby.signal'), '', context.user);
   signal.throwIfAborted();
+  if (keepAs !== null) await keepAside(context, keepAs);
   if (existsSync(layout.dataDir)) {
     // An old `replaced` is only there if an earlier swap was finished or its data directory is gone: keep the latter.
     if (!(await isEmpty(layout.dataDir))) await rm(layout.replacedDir, { recursive: true, force: true });
@@ -96,6 +102,22 @@ export async function cloneData(context: ServerContext, from: PeerAddress, signa
   await syncFolder(dirname(layout.dataDir));
   await unmark(context);
   await removeDurably(layout.replacedDir);
+}
+
+/** What is in the data directory goes to `kept/<name>`. Once only: what has come since then came from a leader after that. */
+async function keepAside(context: ServerContext, name: string): Promise<void> {
+  const { layout, user } = context;
+  const kept = join(layout.keptDir, name);
+  if (existsSync(kept) || (await isEmpty(layout.dataDir))) return;
+  await mkdir(layout.keptDir, { recursive: true, mode: 0o700 });
+  await handOver(layout.keptDir, user);
+  await renameFolder(layout.dataDir, kept);
+  await syncFolder(layout.keptDir);
+  await syncFolder(dirname(layout.dataDir));
+  context.logger.warn(
+    { event: 'rejoin.kept', folder: kept },
+    `data that a forced failover went on without is kept in ${kept}: remove it when nothing in it is missed`,
+  );
 }
 
 async function renameFolder(from: string, to: string): Promise<void> {

@@ -65,11 +65,11 @@ class LocalPostgres implements PostgresServer {
     await initialiseData(this.#context, start, signal);
   }
 
-  async clone(from: PeerAddress, signal: AbortSignal): Promise<void> {
+  async clone(from: PeerAddress, keepAs: string | null, signal: AbortSignal): Promise<void> {
     await this.#prepare(signal);
     await this.stop('immediate', signal);
     await this.#context.writeFixedFiles();
-    await cloneData(this.#context, from, signal);
+    await cloneData(this.#context, from, keepAs, signal);
   }
 
   async rewind(from: PeerAddress, signal: AbortSignal): Promise<void> {

@@ -92,6 +92,8 @@ export const memberRecord = z.object({
   forks: z.array(z.object({ timeline: z.number().int(), endLsn: lsn })).optional(),
   /** A leader: it has checkpointed on its timeline, which pg_rewind needs of its source. */
   rewindable: z.boolean().optional(),
+  /** A leader that is held for want of followers: its quorum has confirmed its term, so nodes may copy from it. */
+  confirmed: z.boolean().optional(),
   /** Why the node is where it is, in words for people; null when all is well. */
   note: z.string().nullable(),
 });

@@ -7,6 +7,7 @@ import { pickPort } from '../local/ports.ts';
 import { tellSteps } from '../local/readiness.ts';
 import { configCheckCommand } from './config-check.ts';
 import { explain } from './errors.ts';
+import { forcedNode } from './failover.ts';
 import { sampleLine } from './monitor.ts';
 import { reloadText } from './reload.ts';
 import { statusText } from './status.ts';
@@ -143,6 +144,13 @@ test('a switchover to the leader, or to no follower, is refused with the names t
   assert.throws(() => checkTarget(status, 'node1'), /is the leader already/);
   assert.throws(() => checkTarget(status, 'nod2'), /followers are node2/);
   checkTarget(status, 'node2');
+});
+
+test('a forced failover needs the consent and the name together', () => {
+  assert.equal(forcedNode({}), null);
+  assert.equal(forcedNode({ allowDataLoss: true, node: 'node2' }), 'node2');
+  assert.throws(() => forcedNode({ node: 'node2' }), { code: 'USAGE', message: /switchover --to node2/ });
+  assert.throws(() => forcedNode({ allowDataLoss: true }), { code: 'USAGE', message: /--node/ });
 });
 
 test('progress tells each step of each node once', async () => {

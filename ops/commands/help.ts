@@ -12,6 +12,13 @@ Settings come from flags, then the environment, then the file, then defaults. Ev
   service.password     LEASEHOLD_SERVICE_PASSWORD, or LEASEHOLD_SERVICE_PASSWORD_FILE for a file that holds it
   cluster.etcd         LEASEHOLD_CLUSTER_ETCD=http://a:2379,http://b:2379`;
 
+export const FORCED_EXAMPLES = `
+The leader and too many followers are lost for good, and "leasehold status" shows what the others wait for:
+  leasehold failover --allow-data-loss --node node2
+It is refused while somebody leads or can be promoted without a loss, while a node that is there has not said what
+it holds, and while another one holds more. A node that returns with more keeps its data in
+<dataDir>.leasehold/kept, and gets the new leader's.`;
+
 export const TOPICS = `
 Try it:
   leasehold up                      a cluster on this machine; ends with a connection string

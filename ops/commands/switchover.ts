@@ -35,18 +35,6 @@ export async function switchoverCommand(options: ChangeOptions): Promise<void> {
   );
 }
 
-/** Asks the leader to give up its lease at once: an unplanned change, for when a planned one is refused. */
-export async function failoverCommand(options: ChangeOptions): Promise<void> {
-  const api = openApi(options);
-  const signal = stopSignal();
-  const before = await api.status(signal);
-  const startedMs = performance.now();
-  await api.post('/failover', {}, signal);
-  const { leader, term, heldMs } = await followChange(api, before, options.timeout * 1000, signal);
-  print(`${before.leader?.node ?? '(none)'} → ${leader}, term ${term}, in ${formatMs(performance.now() - startedMs)}`);
-  if (heldMs !== null) print(`writes were held for about ${formatMs(heldMs)}`);
-}
-
 /** Refused here, before anything is asked: the message can name the nodes. Exported for its test. */
 export function checkTarget(status: ClusterStatus, to: string | undefined): void {
   if (to === undefined) return;
@@ -68,7 +56,7 @@ interface Change {
 }
 
 /** Until writes are open in a newer term, or open again in the old one after they were held. */
-async function followChange(
+export async function followChange(
   api: ApiClient,
   before: ClusterStatus,
   timeoutMs: number,

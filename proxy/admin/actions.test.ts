@@ -17,6 +17,7 @@ function sync(changes: Partial<SyncRecord> = {}): SyncRecord {
 
 describe('what an operator asks of the cluster', () => {
   const seen: string[] = [];
+  const bodies: string[] = [];
   let agent: Server;
   let apiUrl = '';
   let agentAnswers = 200;
@@ -24,8 +25,13 @@ describe('what an operator asks of the cluster', () => {
 
   before(async () => {
     agent = createServer((request, response) => {
-      seen.push(`${request.method} ${request.url} ${request.headers.authorization}`);
-      response.writeHead(agentAnswers).end('because');
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      request.on('end', () => {
+        seen.push(`${request.method} ${request.url} ${request.headers.authorization}`);
+        bodies.push(Buffer.concat(chunks).toString());
+        response.writeHead(agentAnswers).end('{"message":"because","term":8,"loss":"some"}');
+      });
     });
     await new Promise<void>((resolve) => agent.listen(0, '127.0.0.1', resolve));
     apiUrl = `http://127.0.0.1:${(agent.address() as { port: number }).port}`;
@@ -65,9 +71,19 @@ describe('what an operator asks of the cluster', () => {
     assert.deepEqual(await actions().failover(), { node: 'node1', term: 7 });
     assert.deepEqual(seen, ['POST /crash Bearer secret', 'POST /failover Bearer secret']);
     agentAnswers = 409;
-    await assert.rejects(actions().failover(), { status: 409, message: /node1 answered 409: because/ });
+    await assert.rejects(actions().failover(), { status: 409, message: 'because' });
+    agentAnswers = 500;
+    await assert.rejects(actions().failover(), { status: 502, message: /node1 answered 500: .*because/ });
     // Nobody listens where node2's agent is said to be.
     await assert.rejects(actions().crash('node2'), { status: 502, message: /agent of node2/ });
+  });
+
+  test('a forced failover is asked of the named node’s agent, with who consents to it', async () => {
+    agentAnswers = 200;
+    const done = await actions().forceFailover('node1', 'ann@host');
+    assert.deepEqual(done, { node: 'node1', term: 8, loss: 'some' });
+    assert.deepEqual([seen.at(-1), bodies.at(-1)], ['POST /failover/forced Bearer secret', '{"by":"ann@host"}']);
+    await assert.rejects(actions().forceFailover('node9', 'ann@host'), { status: 404, message: /node1, node2/ });
   });
 
   test('the history is given newest term first', async () => {

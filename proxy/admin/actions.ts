@@ -31,6 +31,14 @@ export interface ClusterActions {
   ): Promise<{ readonly id: string; readonly from: string; readonly to: string | null; readonly term: number }>;
   /** The leader gives its lease up at once, without waiting for its followers. */
   failover(): Promise<{ readonly node: string; readonly term: number }>;
+  /**
+   * `node` shall lead although something that was acknowledged may be lost; `by` is who consents to it, for the history. Refused by
+   * the node's agent where somebody leads or could without a loss. Resolves when it has been asked to.
+   */
+  forceFailover(
+    node: string,
+    by: string,
+  ): Promise<{ readonly node: string; readonly term: number; readonly loss: string }>;
   /** Kills a node's postmaster (SIGKILL), the leader's when no node is named. */
   crash(
     node: string | null,
@@ -82,6 +90,12 @@ export function createClusterActions(options: ActionOptions): ClusterActions {
       await refuseWithoutFollower('a failover');
       await askAgent(mustBeMember(leader, members), 'failover', apiToken);
       return { node: leader, term };
+    },
+
+    async forceFailover(node, by) {
+      const answer = await askAgent(mustBeMember(node, view().members), 'failover/forced', apiToken, { by });
+      const { term, loss } = forcedAnswer.parse(answer);
+      return { node, term, loss };
     },
 
     async crash(node) {
@@ -151,20 +165,38 @@ async function asking<T>(answer: Promise<T>): Promise<T> {
   }
 }
 
-async function askAgent(member: MemberRecord, what: 'crash' | 'failover', token: string | null): Promise<void> {
+const forcedAnswer = z.looseObject({ term: z.number(), loss: z.string() });
+
+/** What it answered, as JSON. */
+async function askAgent(
+  member: MemberRecord,
+  what: 'crash' | 'failover' | 'failover/forced',
+  token: string | null,
+  body: object = {},
+): Promise<unknown> {
   const url = new URL(what, member.apiUrl.endsWith('/') ? member.apiUrl : `${member.apiUrl}/`);
   let response: Response;
   try {
     response = await fetch(url, {
       method: 'POST',
-      headers: token === null ? {} : { authorization: `Bearer ${token}` },
+      headers: { 'content-type': 'application/json', ...(token === null ? {} : { authorization: `Bearer ${token}` }) },
+      body: JSON.stringify(body),
       signal: AbortSignal.timeout(AGENT_DEADLINE_MS),
     });
   } catch (error) {
     throw new ActionRefused(502, `the agent of ${member.node} at ${member.apiUrl} does not answer`, error);
   }
-  const body = (await response.text()).slice(0, 500);
-  if (response.ok) return;
-  const status = response.status === 409 ? 409 : 502;
-  throw new ActionRefused(status, `the agent of ${member.node} answered ${response.status}: ${body}`);
+  const text = (await response.text()).slice(0, 4000);
+  if (response.ok) return parsed(text);
+  const said = (parsed(text) as { message?: unknown } | null)?.message;
+  if (response.status === 409 && typeof said === 'string') throw new ActionRefused(409, said);
+  throw new ActionRefused(502, `the agent of ${member.node} answered ${response.status}: ${text.slice(0, 500)}`);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }

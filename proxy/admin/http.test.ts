@@ -18,6 +18,10 @@ const actions: ClusterActions = {
   failover: async () => {
     throw new ActionRefused(409, 'nobody could take over');
   },
+  forceFailover: async (node, by) => {
+    asked.push(['force', node, by]);
+    return { node, term: 8, loss: 'some' };
+  },
   crash: async (node) => {
     asked.push(['crash', node]);
     return { node: node ?? 'node1', term: 7, postgresPid: 1 };
@@ -115,6 +119,17 @@ describe('the HTTP API', () => {
     assert.equal((await post(`${api.url}/switchover`, '{"to":1}')).status, 400);
     assert.equal((await post(`${api.url}/switchover`, 'nonsense')).status, 400);
     assert.equal((await post(`${api.url}/switchover`, `{"x":"${'y'.repeat(20_000)}"}`)).status, 400);
+  });
+
+  test('a forced failover needs the consent and the name of the node', async () => {
+    asked.length = 0;
+    for (const body of ['{"allowDataLoss":true}', '{"node":"node2"}', '{"allowDataLoss":"yes","node":"node2"}']) {
+      assert.equal((await post(`${api.url}/failover`, body)).status, 400, body);
+    }
+    assert.deepEqual(asked, []);
+    const done = await post(`${api.url}/failover`, '{"allowDataLoss":true,"node":"node2","by":"ann@host"}');
+    assert.deepEqual(done, { status: 202, body: { node: 'node2', term: 8, loss: 'some' } });
+    assert.deepEqual(asked, [['force', 'node2', 'ann@host']]);
   });
 
   test('with a token, nothing changes without it', async () => {

@@ -41,7 +41,7 @@ const MAX_BODY = 16_384;
 /**
  * The proxy's HTTP API and page. Throws LeaseholdError `PORT_IN_USE` or `LISTEN` naming the address and the setting.
  * GET / /live /ready (also /healthz /readyz) /metrics /status /history; POST /switchover {"to"?} /failover
- * /drill/crash {"node"?} of the cluster, /reload /drain of this process. What is not a page or metrics is JSON; an error is
+ * {"allowDataLoss"?, "node"?, "by"?} /drill/crash {"node"?} of the cluster, /reload /drain of this process. What is not a page or metrics is JSON; an error is
  * `{"error": "…"}`.
  */
 export async function startHttp(options: HttpOptions): Promise<HttpApi> {
@@ -148,7 +148,7 @@ type Action = (options: HttpOptions, body: Readonly<Record<string, unknown>>) =>
 
 const POSTS: ReadonlyMap<string, Action> = new Map<string, Action>([
   ['/switchover', ({ actions }, body) => actions.switchover(nodeField(body, 'to'))],
-  ['/failover', ({ actions }) => actions.failover()],
+  ['/failover', ({ actions }, body) => failover(actions, body)],
   ['/drill/crash', ({ actions }, body) => actions.crash(nodeField(body, 'node'))],
   ['/reload', ({ control }) => control.reload()],
   [
@@ -203,6 +203,18 @@ async function readBody(request: IncomingMessage): Promise<Readonly<Record<strin
     // said below
   }
   throw new BadRequest('the body is not a JSON object');
+}
+
+/** With `allowDataLoss` the node must be named, and nobody else is taken for it. */
+function failover(actions: ClusterActions, body: Readonly<Record<string, unknown>>): Promise<object> {
+  const node = nodeField(body, 'node');
+  const forced = body['allowDataLoss'] ?? false;
+  if (typeof forced !== 'boolean') throw new BadRequest('allowDataLoss must be true or false');
+  if (!forced && node !== null) throw new BadRequest('node goes with allowDataLoss; a switchover has "to"');
+  if (!forced) return actions.failover();
+  if (node === null) throw new BadRequest('allowDataLoss needs the name of the node that shall lead: node');
+  const by = body['by'];
+  return actions.forceFailover(node, typeof by === 'string' && by !== '' ? by : 'an operator');
 }
 
 function nodeField(body: Readonly<Record<string, unknown>>, field: string): string | null {

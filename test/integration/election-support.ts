@@ -138,6 +138,15 @@ export class AgentCluster implements AsyncDisposable {
     assert.ok(response.ok, `${path}: ${response.status} ${await response.text()}`);
   }
 
+  /** The same with a body, and its refusal. */
+  async tryAsk(node: string, path: string, body: object): Promise<{ status: number; message: string }> {
+    const { apiUrl } = this.view.members.get(node) as MemberRecord;
+    const headers = { authorization: `Bearer ${TOKEN}` };
+    const response = await fetch(apiUrl + path, { method: 'POST', headers, body: JSON.stringify(body) });
+    const answer = (await response.json()) as { message?: string };
+    return { status: response.status, message: answer.message ?? '' };
+  }
+
   async status(node: string): Promise<Record<string, unknown>> {
     const { apiUrl } = this.view.members.get(node) as MemberRecord;
     const response = await fetch(`${apiUrl}/status`, { signal: AbortSignal.timeout(5000) });

@@ -70,7 +70,7 @@ describe('one PostgreSQL server under an agent', () => {
 
   test('a clone follows its leader through a slot, and a commit waits for it once the rule says so', async () => {
     await a.server.ensureSlots(['node-a', 'node-b'], signal());
-    await timed('clone', () => b.server.clone(a.peer, signal()));
+    await timed('clone', () => b.server.clone(a.peer, null, signal()));
     const data = await b.server.inspect(signal());
     assert.ok(data.kind === 'data' && data.wasFollower);
     await timed('start follower', () => b.server.start({ role: 'follower', peer: a.peer }, signal()));
@@ -246,7 +246,7 @@ describe('one PostgreSQL server under an agent', () => {
     const nowhere = { ...a.peer, port: (await freePorts(1))[0] as number };
     await assert.rejects(b.server.rewind(nowhere, signal()), RewindFailed);
     assert.deepEqual(await b.server.inspect(signal()), { kind: 'unfinished', what: 'rewind' });
-    await b.server.clone(a.peer, signal());
+    await b.server.clone(a.peer, null, signal());
     assert.equal((await b.server.inspect(signal())).kind, 'data');
     await b.server.start({ role: 'follower', peer: a.peer }, signal());
     await until(b, 'streams', (one) => one.receiver.streaming);

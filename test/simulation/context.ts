@@ -5,6 +5,7 @@ import type { SimPostgres } from './postgres.ts';
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
+import type { WalEntry } from './wal.ts';
 
 /** What every modelled part shares. */
 export interface SimContext {
@@ -15,6 +16,8 @@ export interface SimContext {
   postgres(node: string): SimPostgres;
   /** The snapshot decoded; once for all nodes. */
   view(snapshot: StoreSnapshot): ClusterView;
+  /** I11: what a node had is about to be replaced by `source`'s, and is not kept. */
+  erases(node: string, entries: readonly WalEntry[], source: SimPostgres): void;
   /** An invariant is broken. Throws. */
   violation(invariant: string, what: string): never;
 }

@@ -23,14 +23,18 @@ export function initialise({ context, target, alive }: Program, systemId: string
 }
 
 /** pg_basebackup into a directory beside the data, swapped in at the end. A failure leaves what was there. */
-export function clone({ context, target, alive }: Program, source: SimPostgres, done: Done): void {
+export function clone(program: Program, source: SimPostgres, keepAs: string | null, done: Done): void {
+  const { context, target, alive } = program;
   if (target.running) return done({ ok: false, error: 'the server runs' });
   const life = source.process.life;
   if (!reachable(context, target, source, life)) return done({ ok: false, error: 'source not reachable' });
   context.scheduler.after(context.random.between(100, 600), () => {
     if (!alive()) return;
     if (!reachable(context, target, source, life)) return done({ ok: false, error: 'source lost' });
-    copyInto(target.disk, source.disk);
+    const { disk } = target;
+    if (keepAs !== null && !disk.kept.has(keepAs)) disk.kept.set(keepAs, disk.wal.slice(0, disk.flushed));
+    else context.erases(target.node, disk.wal.slice(0, disk.flushed), source);
+    copyInto(disk, source.disk);
     done({ ok: true, value: undefined });
   });
 }
@@ -54,6 +58,7 @@ export function rewind({ context, target, alive }: Program, source: SimPostgres,
     scheduler.after(random.between(80, 400), () => {
       if (!alive()) return;
       if (!reachable(context, target, source, life)) return done({ ok: false, error: 'source lost' });
+      context.erases(target.node, target.disk.wal.slice(0, target.disk.flushed), source);
       copyInto(target.disk, source.disk);
       done({ ok: true, value: undefined });
     });

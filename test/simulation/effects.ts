@@ -138,7 +138,7 @@ export class Effects {
       case 'pg-initialise':
         return initialise(this.#program(), `system-of-${this.#node.name}-${this.#context.random.below(1e6)}`, none);
       case 'pg-clone':
-        return clone(this.#program(), this.#context.postgres(effect.from.node), none);
+        return clone(this.#program(), this.#context.postgres(effect.from.node), effect.keepAs, none);
       case 'pg-rewind':
         return rewind(this.#program(), this.#context.postgres(effect.from.node), none);
       case 'pg-start':
@@ -242,6 +242,7 @@ function isPostgresEffect(effect: Effect): effect is PostgresEffect {
 
 function describe(effect: PostgresEffect): string {
   const { type } = effect;
+  if (type === 'pg-clone' && effect.keepAs !== null) return `${type} from ${effect.from.node}, keeps ${effect.keepAs}`;
   if (type === 'pg-clone' || type === 'pg-rewind') return `${type} from ${effect.from.node}`;
   if (type === 'pg-start') return `${type} ${effect.role} of ${effect.peer?.node ?? 'nobody'}`;
   if (type === 'pg-follow') return `${type} ${effect.peer?.node ?? 'nobody'}`;

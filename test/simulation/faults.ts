@@ -34,6 +34,7 @@ export const FAULTS: Readonly<Record<string, (faults: Faults) => void>> = {
   'etcd down': (f) => f.etcdDown(),
   'lose answers': (f) => f.loseAnswers(),
   switchover: (f) => f.switchover(),
+  'lose a quorum for long': (f) => f.loseQuorum(),
   'command failover': (f) => f.someNode().give({ type: 'command', command: 'failover' }),
   'command stop': (f) => f.someNode().give({ type: 'command', command: 'stop' }),
 };
@@ -125,11 +126,42 @@ export class Faults {
   }
 
   killMachine(node: SimNode): void {
+    this.#powerOff(node, 500, 12_000);
+  }
+
+  #powerOff(node: SimNode, lowMs: number, highMs: number): void {
     node.watchdog.disturbed();
     node.watchdog.process.kill();
     node.postgres.die('power');
     node.killAgent('power');
-    this.#restartLater(node, 500, 12000);
+    this.#restartLater(node, lowMs, highMs);
+  }
+
+  /**
+   * The followers' machines are lost, then the leader's, for longer than the others: nobody may be promoted. Sometimes the
+   * leader has gone on alone before. An operator then names whom they see, until somebody leads.
+   */
+  loseQuorum(): void {
+    const { random, scheduler } = this.#context;
+    const leader = this.leader();
+    if (leader === null) return;
+    const others = this.#targets.nodes.filter((node) => node !== leader);
+    const lost = random.chance(0.5) ? others : others.slice(1);
+    for (const node of lost) this.#powerOff(node, 3000, 14_000);
+    this.#lasting(random.between(100, 6000), () => {
+      if (!this.#active) return;
+      this.#powerOff(leader, 15_000, 40_000);
+      this.#operatorForces(scheduler.nowMs + 30_000);
+    });
+  }
+
+  #operatorForces(untilMs: number): void {
+    const { random, scheduler } = this.#context;
+    scheduler.after(random.between(200, 1500), () => {
+      if (!this.#active || scheduler.nowMs > untilMs) return;
+      this.node().give({ type: 'command', command: 'force', by: 'operator' });
+      this.#operatorForces(untilMs);
+    });
   }
 
   killWatchdog(node: SimNode): void {

@@ -23,10 +23,12 @@ function main(): void {
   const failed: number[] = [];
   let terms = 0;
   let acknowledged = 0;
+  let forced = 0;
   for (let seed = start; seed < start + Number(values.seeds); seed++) {
     const result = runSeed(seed, { traceLines: Number(values.trace), planted });
     terms += result.terms;
     acknowledged += result.acknowledged;
+    forced += result.forced;
     if (result.violation !== null) {
       failed.push(seed);
       console.log(`${result.trace}\nseed ${seed}: ${result.violation.stack ?? result.violation.message}\n`);
@@ -37,7 +39,9 @@ function main(): void {
     }
   }
   const seconds = ((performance.now() - begun) / 1000).toFixed(1);
-  console.log(`${values.seeds} seeds, ${terms} terms, ${acknowledged} acknowledged writes, ${seconds} s`);
+  console.log(
+    `${values.seeds} seeds, ${terms} terms (${forced} forced), ${acknowledged} acknowledged writes, ${seconds} s`,
+  );
   if (values.coverage) console.log(coverage.report());
   console.log(failed.length === 0 ? 'no invariant broken' : `broken with seeds ${failed.join(' ')}`);
   process.exitCode = failed.length === 0 ? 0 : 1;

@@ -31,6 +31,8 @@ export interface Disk {
   standby: boolean;
   syncNames: readonly string[];
   syncK: number;
+  /** Copies put aside when the data was replaced, by name. */
+  readonly kept: Map<string, readonly WalEntry[]>;
 }
 
 export function emptyDisk(): Disk {
@@ -48,6 +50,7 @@ export function emptyDisk(): Disk {
     standby: false,
     syncNames: [],
     syncK: 0,
+    kept: new Map(),
   };
 }
 

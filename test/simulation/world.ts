@@ -14,6 +14,7 @@ import { SimProxy } from './proxy.ts';
 import { Random } from './random.ts';
 import { Scheduler } from './scheduler.ts';
 import { Trace } from './trace.ts';
+import type { WalEntry } from './wal.ts';
 
 const TTL_MS = 5000;
 const MARGIN_MS = 700;
@@ -44,6 +45,8 @@ export interface RunResult {
   readonly trace: string;
   readonly acknowledged: number;
   readonly terms: number;
+  /** Terms that an operator forced. */
+  readonly forced: number;
   readonly virtualMs: number;
 }
 
@@ -113,6 +116,10 @@ export class World implements SimContext {
     return view;
   }
 
+  erases(node: string, entries: readonly WalEntry[], source: SimPostgres): void {
+    this.checks.erases(node, entries, source);
+  }
+
   violation(invariant: string, what: string): never {
     throw new InvariantViolation(invariant, what);
   }
@@ -142,6 +149,7 @@ export function runSeed(seed: number, options: RunOptions = {}): RunResult {
     trace: world.trace.last(options.traceLines ?? 300),
     acknowledged: world.checks.acknowledged.size,
     terms: world.checks.failovers,
+    forced: world.checks.forced,
     virtualMs: world.scheduler.nowMs,
   };
 }
