@@ -80,6 +80,14 @@ test('a session whose reads go back is found', () => {
   assert.deepEqual(rules([...RIGHT, ...reader], ROWS), ['read-went-back']);
 });
 
+test('a session whose reads go back to before what nobody had been told of is told apart', () => {
+  const slow = write(2, 5, 60, [B]);
+  const reads = [read(7, 23, 24, 1, 2, 102), read(7, 53, 54, 1, 1, 101)];
+  const rows = ROWS.slice(0, 2);
+  assert.deepEqual(rules([write(1, 0, 10, [A]), slow, ...reads], rows), ['early-view']);
+  assert.deepEqual(rules([write(1, 0, 10, [A]), write(2, 5, 40, [B]), ...reads], rows), ['read-went-back']);
+});
+
 test('a read of what is not there in the end is found', () => {
   assert.deepEqual(rules([...RIGHT, read(7, 61, 62, 1, 4, 105)], ROWS), ['read-undone']);
 });

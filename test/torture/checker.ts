@@ -16,6 +16,7 @@ export type Rule =
   | 'order'
   | 'own-write-unseen'
   | 'read-went-back'
+  | 'early-view'
   | 'read-undone'
   | 'two-leaders';
 
@@ -40,7 +41,7 @@ export function check(operations: readonly Operation[], rows: readonly FinalRow[
     ...checkRealTime(writes),
     ...checkLeaders(writes),
     ...checkReads(reads, final),
-    ...checkSessions(operations),
+    ...checkSessions(operations, acknowledgements(writes)),
   ];
 }
 
@@ -190,9 +191,25 @@ function checkReads(reads: readonly ReadOperation[], final: Final): Violation[] 
     }));
 }
 
-/** A session's reads of a key never go back, and see what it was told is committed. */
-function checkSessions(operations: readonly Operation[]): Violation[] {
+/** By key and place: when somebody was told. */
+function acknowledgements(writes: readonly WriteOperation[]): Map<string, number> {
+  const told = new Map<string, number>();
+  for (const { verdict, endMs, appends } of writes)
+    if (verdict === 'acknowledged') for (const { key, n } of appends) told.set(`${key} ${n}`, endMs);
+  return told;
+}
+
+/**
+ * A session's reads of a key never go back, and see what it was told is committed. `early-view`: it went back to before
+ * something that nobody had been told of yet. A follower shows a commit as soon as it has it, the leader when its quorum has
+ * confirmed it.
+ */
+function checkSessions(operations: readonly Operation[], acknowledgedMs: ReadonlyMap<string, number>): Violation[] {
   const found: Violation[] = [];
+  const wasTold = (key: number, from: number, to: number, beforeMs: number): boolean => {
+    for (let n = from; n <= to; n++) if ((acknowledgedMs.get(`${key} ${n}`) ?? Infinity) < beforeMs) return true;
+    return false;
+  };
   const sessions = new Map<number, { readonly read: Map<number, number>; readonly wrote: Map<number, number> }>();
   for (const operation of [...operations].sort((a, b) => a.startMs - b.startMs)) {
     let session = sessions.get(operation.session);
@@ -208,7 +225,7 @@ function checkSessions(operations: readonly Operation[]): Violation[] {
         });
       else if (n < read)
         found.push({
-          rule: 'read-went-back',
+          rule: wasTold(key, n + 1, read, operation.startMs) ? 'read-went-back' : 'early-view',
           text: `${place({ key, n: read })} was read before: ${describe(operation)}`,
         });
       session.read.set(key, Math.max(n, read));

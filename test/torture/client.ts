@@ -1,5 +1,7 @@
+import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { cancelRequest } from '../../proxy/wire/encode.ts';
 import type { Random } from '../simulation/random.ts';
 import type { Recorder } from './recorder.ts';
 
@@ -25,18 +27,20 @@ export class Session {
   readonly id: number;
   readonly proxy: string;
   readonly #client: pg.Client;
+  readonly #recorder: Recorder;
   #warned = false;
   #gone = false;
 
-  private constructor(id: number, proxy: string, client: pg.Client) {
+  private constructor(id: number, proxy: string, client: pg.Client, recorder: Recorder) {
     this.id = id;
     this.proxy = proxy;
     this.#client = client;
+    this.#recorder = recorder;
     client.on('error', () => (this.#gone = true));
     client.on('end', () => (this.#gone = true));
-    client.on('notice', ({ severity, code }) => {
-      // How PostgreSQL tells that a commit is not confirmed by its followers (01000), or is given up with it (57P01).
-      if (severity === 'WARNING' && (code === '01000' || code === '57P01')) this.#warned = true;
+    client.on('notice', ({ routine }) => {
+      // Committed on the leader, and nobody knows whether anywhere else: the wait for followers was given up.
+      if (routine === 'SyncRepWaitForLSN') this.#warned = true;
     });
   }
 
@@ -47,13 +51,14 @@ export class Session {
     client.on('error', () => {});
     try {
       await client.connect();
-    } catch {
+    } catch (error) {
+      if (error instanceof pg.DatabaseError) context.recorder.said(`login ${error.code}`, error.message);
       client.end().catch(() => {});
       await sleep(100);
       return null;
     }
     context.recorder.counts.connections += 1;
-    return new Session(continues ?? ++sessions, name, client);
+    return new Session(continues ?? ++sessions, name, client, context.recorder);
   }
 
   get gone(): boolean {
@@ -83,6 +88,7 @@ export class Session {
     } catch (error) {
       if (error instanceof pg.DatabaseError && error.code !== undefined) {
         if (error.severity === 'FATAL') this.#gone = true;
+        this.#recorder.said(error.code, error.message);
         throw new ServerError(error.code, error.message);
       }
       this.leave();
@@ -91,6 +97,22 @@ export class Session {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Asks through any proxy that what runs be cancelled, as a driver does; whether it comes in time is anybody's guess. */
+  cancel(host: string, port: number): void {
+    const { processID, secretKey } = this.#client as unknown as { processID: number; secretKey: number };
+    const key = Buffer.alloc(4);
+    key.writeInt32BE(secretKey);
+    const socket = connect(port, host, () => socket.end(cancelRequest(processID, key)));
+    socket.on('error', () => undefined);
+    socket.setTimeout(5000, () => socket.destroy());
+    socket.resume();
+  }
+
+  /** Without a word, as when its process dies. */
+  vanish(): void {
+    (this.#client as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
   }
 
   leave(): void {

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { keysOf } from '../../election/store/keys.ts';
 import { cliFile, compileCacheFolder } from '../../ops/paths.ts';
+import { type Disks, openDisks } from './disks.ts';
 import { EtcdAdmin } from './etcd-admin.ts';
 import { ManagedProcess } from './managed-process.ts';
 import { type Network, openNetwork } from './network.ts';
@@ -26,6 +27,7 @@ export interface ClusterOptions {
 export class TortureCluster implements AsyncDisposable {
   readonly folder: string;
   readonly network: Network;
+  readonly disks: Disks;
   readonly nodes = new Map<string, NodeProcesses>();
   readonly proxies = new Map<string, ManagedProcess>();
   readonly etcds = new Map<string, ManagedProcess>();
@@ -35,15 +37,16 @@ export class TortureCluster implements AsyncDisposable {
   /** Nothing is removed; for whoever wants to read the logs. */
   keep = false;
 
-  private constructor(folder: string, network: Network, options: ClusterOptions) {
+  private constructor(folder: string, parts: { network: Network; disks: Disks }, options: ClusterOptions) {
     this.folder = folder;
-    this.network = network;
+    this.network = parts.network;
+    this.disks = parts.disks;
     this.ttlMs = options.ttlMs;
     mkdirSync(join(folder, 'log'));
     for (const name of ETCDS) this.etcds.set(name, this.#managed(name, options, this.#etcdCommand(name)));
     for (const name of NODES) {
       const agent = this.#managed(name, options, this.#roleCommand('agent', name, this.#agentConfig(name)));
-      this.nodes.set(name, new NodeProcesses(agent, join(folder, name)));
+      this.nodes.set(name, new NodeProcesses(agent, this.#dataDir(name)));
     }
     for (const name of PROXIES)
       this.proxies.set(name, this.#managed(name, options, this.#roleCommand('proxy', name, this.#proxyConfig(name))));
@@ -54,9 +57,10 @@ export class TortureCluster implements AsyncDisposable {
 
   static async start(options: ClusterOptions, signal: AbortSignal): Promise<TortureCluster> {
     const network = await openNetwork([...ETCDS, ...NODES, ...PROXIES]);
-    const folder = realpathSync(mkdtempSync(join(tmpdir(), 'leasehold-torture-')));
+    const folder = realpathSync(mkdtempSync(join(tmpdir(), `leasehold-torture-${process.pid}-`)));
     chmodSync(folder, 0o755); // PostgreSQL's own user must pass through
-    const cluster = new TortureCluster(folder, network, options);
+    const disks = await openDisks(folder, NODES);
+    const cluster = new TortureCluster(folder, { network, disks }, options);
     try {
       await cluster.#start(signal);
     } catch (error) {
@@ -117,6 +121,7 @@ export class TortureCluster implements AsyncDisposable {
     await Promise.all([...this.nodes.values()].map((node) => node.end()));
     await Promise.all([...this.etcds.values()].map((etcd) => etcd.end()));
     await this.network[Symbol.asyncDispose]();
+    if (!this.keep) await this.disks[Symbol.asyncDispose]();
     if (!this.keep) rmSync(this.folder, { recursive: true, force: true });
   }
 
@@ -150,7 +155,7 @@ export class TortureCluster implements AsyncDisposable {
     const host = this.network.address(node);
     const agent = {
       node,
-      dataDir: join(this.folder, node),
+      dataDir: this.#dataDir(node),
       listen: { host, port: this.network.port(node, 'postgres') },
       api: { host, port: this.network.port(node, 'agent') },
       postgres: { parameters: { shared_buffers: '32MB', max_wal_size: '256MB' } },
@@ -172,6 +177,10 @@ export class TortureCluster implements AsyncDisposable {
       ...this.#common(),
       proxy: { id, listen, http, hold: { deadlineMs: HOLD_MS }, routing: { systemCatalogs: 'follower' } },
     };
+  }
+
+  #dataDir(node: string): string {
+    return join(this.disks.folder(node), 'data');
   }
 
   #etcdUrl(name: string): string {

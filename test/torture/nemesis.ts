@@ -89,6 +89,7 @@ export class Nemesis {
     } catch (error) {
       signal.throwIfAborted();
       struck.failed = (error as Error).message;
+      this.#say(`${fault.name} could not be done: ${struck.failed.trim()}`);
     }
     struck.healedMs = performance.now();
   }

@@ -43,10 +43,15 @@ export class NodeProcesses {
     return this.#titled((title) => title.includes('walreceiver'))[0] ?? null;
   }
 
+  /** All of PostgreSQL. */
+  get servers(): number[] {
+    return findProcesses([this.#dataDir], this.#uid).map(({ pid }) => pid);
+  }
+
   /** Agent first: what guards the others cannot act while they are found. */
   get all(): number[] {
     const own = [this.agent.pid, this.watchdog].filter((pid) => pid !== null);
-    return [...own, ...findProcesses([this.#dataDir], this.#uid).map(({ pid }) => pid)];
+    return [...own, ...this.servers];
   }
 
   /** SIGSTOP to every process, until a pass finds no new one. Resolves to who was stopped. */
@@ -69,7 +74,7 @@ export class NodeProcesses {
     const { watchdog } = this;
     this.agent.holdDown();
     if (watchdog !== null) sendSignal(watchdog, 'SIGKILL');
-    for (const { pid } of findProcesses([this.#dataDir], this.#uid)) sendSignal(pid, 'SIGKILL');
+    for (const pid of this.servers) sendSignal(pid, 'SIGKILL');
   }
 
   /** For good. */

@@ -6,9 +6,12 @@ export type NodeRole = 'leader' | 'follower' | 'other-follower';
 /** Which way packets are dropped, seen from the node that is named. */
 export type Direction = 'both' | 'in' | 'out';
 
-/** `needs`: the network to be cut. `targets`: to what a fault may be done. `lasting`: in units of the lease's TTL. */
+/** What not every machine lets us do: cut the network, give each node a disk of its own. */
+export type Capability = 'network' | 'disks';
+
+/** `needs`: what must be possible. `targets`: to what a fault may be done. `lasting`: in units of the lease's TTL. */
 interface FaultKind {
-  readonly needs: 'nothing' | 'network';
+  readonly needs: Capability | 'nothing';
   readonly targets: readonly [string, ...string[]];
   readonly lasting: readonly [number, ...number[]];
   /** How often it is drawn, against the others. */
@@ -30,14 +33,23 @@ export const FAULTS = {
   'kill-watchdog': { needs: 'nothing', targets: NODES, lasting: MOMENT, weight: 1 },
   'kill-node': { needs: 'nothing', targets: NODES, lasting: [0.2, 1, 3], weight: 3 },
   'kill-followers': { needs: 'nothing', targets: ['both'], lasting: [0.5, 1, 2], weight: 1 },
+  'kill-all': { needs: 'nothing', targets: ['nodes', 'everything'], lasting: [0.1, 0.5, 1.5], weight: 2 },
   'kill-proxy': { needs: 'nothing', targets: PROXIES, lasting: [0.1, 1], weight: 2 },
   'pause-agent': { needs: 'nothing', targets: NODES, lasting: PAUSES, weight: 2 },
   'pause-watchdog': { needs: 'nothing', targets: NODES, lasting: PAUSES, weight: 1 },
   'pause-guards': { needs: 'nothing', targets: ['leader'], lasting: PAUSES, weight: 2 },
   'pause-postmaster': { needs: 'nothing', targets: NODES, lasting: PAUSES, weight: 2 },
+  'pause-postgres': { needs: 'nothing', targets: NODES, lasting: PAUSES, weight: 1 },
   'pause-node': { needs: 'nothing', targets: NODES, lasting: PAUSES, weight: 3 },
   'pause-proxy': { needs: 'nothing', targets: PROXIES, lasting: PAUSES, weight: 2 },
   'pause-walreceiver': { needs: 'nothing', targets: ['follower', 'other-follower'], lasting: PAUSES, weight: 2 },
+  /** No follower confirms anything, and then those who wait for it are cancelled, terminated, or crash. */
+  'break-waits': {
+    needs: 'nothing',
+    targets: ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGKILL'],
+    lasting: [0.1, 0.3],
+    weight: 3,
+  },
   'kill-etcd': { needs: 'nothing', targets: ETCDS, lasting: PAUSES, weight: 2 },
   'pause-etcd': { needs: 'nothing', targets: ETCDS, lasting: PAUSES, weight: 2 },
   'etcd-majority': { needs: 'nothing', targets: ['pause', 'kill'], lasting: [0.5, 1, 2], weight: 1 },
@@ -47,6 +59,7 @@ export const FAULTS = {
   'overwrite-leader-key': { needs: 'nothing', targets: ['leader', 'follower', 'nonsense'], lasting: MOMENT, weight: 1 },
   switchover: { needs: 'nothing', targets: ['any', 'follower', 'other-follower'], lasting: MOMENT, weight: 3 },
   failover: { needs: 'nothing', targets: ['leader'], lasting: MOMENT, weight: 1 },
+  'fill-disk': { needs: 'disks', targets: NODES, lasting: PAUSES, weight: 2 },
   'cut-from-etcd': { needs: 'network', targets: CUTS, lasting: PAUSES, weight: 3 },
   'cut-from-peers': { needs: 'network', targets: CUTS, lasting: PAUSES, weight: 3 },
   'cut-from-proxies': { needs: 'network', targets: CUTS, lasting: PAUSES, weight: 2 },
@@ -86,8 +99,7 @@ export interface Round {
 
 export interface PlanOptions {
   readonly ttlMs: number;
-  /** Whether the network between the parts can be cut. */
-  readonly network: boolean;
+  readonly capabilities: ReadonlySet<Capability>;
   /** Only these. */
   readonly only?: readonly FaultName[];
 }
@@ -95,7 +107,7 @@ export interface PlanOptions {
 /** The next round. The plan of a run is the rounds drawn one after another from a generator of its own; it depends on the seed alone. */
 export function drawRound(random: Random, options: PlanOptions): Round {
   const kinds = (Object.keys(FAULTS) as FaultName[])
-    .filter((name) => options.network || FAULTS[name].needs === 'nothing')
+    .filter((name) => isPossible(FAULTS[name].needs, options.capabilities))
     .filter((name) => options.only === undefined || options.only.includes(name));
   const lots = kinds.flatMap((name) => Array.from({ length: FAULTS[name].weight }, () => name));
   const count = random.pick([1, 1, 1, 1, 1, 2, 2, 2, 3]);
@@ -110,6 +122,10 @@ export function drawRound(random: Random, options: PlanOptions): Round {
     };
   });
   return { faults, recovers: random.chance(0.75), restMs: Math.round(random.between(200, 2500)) };
+}
+
+function isPossible(needs: FaultKind['needs'], capabilities: ReadonlySet<Capability>): boolean {
+  return needs === 'nothing' || capabilities.has(needs);
 }
 
 export function describeFault({ name, target, lastingMs }: PlannedFault): string {

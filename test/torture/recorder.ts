@@ -1,11 +1,15 @@
 import type { Operation, ReadOperation, WriteOperation } from './history.ts';
 
+const MAX_TEXTS = 5;
+
 /** All that clients did, and counts of it as it goes on. */
 export class Recorder {
   readonly operations: Operation[] = [];
   /** When a write was acknowledged, in order. */
   readonly acknowledgedMs: number[] = [];
   readonly sqlStates = new Map<string, number>();
+  /** What was said with each SQLSTATE, the first few times. */
+  readonly errorTexts = new Map<string, Set<string>>();
   readonly counts = { acknowledged: 0, refused: 0, unknown: 0, reads: 0, readErrors: 0, connections: 0, moves: 0 };
   /** By server. */
   readonly readsServed = new Map<string, number>();
@@ -37,6 +41,13 @@ export class Recorder {
   readFailed(sqlState: string): void {
     this.counts.readErrors += 1;
     this.#count(sqlState);
+  }
+
+  /** Everything that clients are told with an error. */
+  said(sqlState: string, text: string): void {
+    const texts = this.errorTexts.get(sqlState) ?? new Set();
+    this.errorTexts.set(sqlState, texts);
+    if (texts.size < MAX_TEXTS) texts.add(text);
   }
 
   /** Something that no client should ever meet, whatever the nemesis does. */

@@ -5,7 +5,7 @@ import type { ClientContext } from './client.ts';
 import { NotWithin, PROXIES, TortureCluster } from './cluster.ts';
 import { compareNodes, readRows } from './contents.ts';
 import { Nemesis } from './nemesis.ts';
-import type { FaultName } from './plan.ts';
+import type { Capability, FaultName } from './plan.ts';
 import { runReader } from './reader.ts';
 import { Recorder } from './recorder.ts';
 import { makeReport, type TortureReport } from './report.ts';
@@ -37,22 +37,23 @@ export async function torture(options: TortureOptions, signal: AbortSignal): Pro
     recorder.fault(`${name} ended by itself (${how})`);
   };
   await using cluster = await TortureCluster.start({ ttlMs: options.ttlMs, onUnexpectedEnd }, signal);
-  const { missing } = cluster.network;
-  say(missing === null ? 'every part has a network namespace of its own' : `without cuts in the network: ${missing}`);
+  const leftOut = [
+    ...(cluster.network.missing === null ? [] : [`cuts in the network (${cluster.network.missing})`]),
+    ...(cluster.disks.missing === null ? [] : [`full disks (${cluster.disks.missing})`]),
+  ];
+  say(leftOut.length === 0 ? 'every part has a network namespace of its own' : `left out: ${leftOut.join(', ')}`);
   await makeTables(cluster, options.writers);
-  const network = missing === null;
+  const capabilities = new Set<Capability>();
+  if (cluster.network.missing === null) capabilities.add('network');
+  if (cluster.disks.missing === null) capabilities.add('disks');
   const { ttlMs, seed, only } = options;
-  const nemesis = new Nemesis(cluster, recorder, {
-    ttlMs,
-    network,
-    seed,
-    say,
-    ...(only === undefined ? {} : { only }),
-  });
+  const plan = { ttlMs, capabilities, ...(only === undefined ? {} : { only }) };
+  const nemesis = new Nemesis(cluster, recorder, { ...plan, seed, say });
   const violations = await underLoad(options, { cluster, recorder, nemesis }, signal);
-  const report = makeReport({ options, missing, recorder, nemesis, observer: cluster.observer, violations });
+  const report = makeReport({ options, leftOut, recorder, nemesis, observer: cluster.observer, violations });
   cluster.keep = options.keep === true || !report.passed;
-  if (cluster.keep) say(`data and logs are kept in ${cluster.folder}`);
+  if (cluster.keep)
+    say(`kept: ${cluster.folder} (to remove it: umount ${cluster.folder}/*-disk; rm -r ${cluster.folder})`);
   return report;
 }
 

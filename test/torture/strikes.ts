@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeRecord, switchoverRecord } from '../../election/store/records.ts';
 import { sendSignal } from '../../election/postgres/processes.ts';
 import type { Random } from '../simulation/random.ts';
@@ -9,6 +10,9 @@ import type { Direction, FaultName, NodeRole } from './plan.ts';
 
 /** What a fault does to the cluster; resolves, once it has struck, to what ends it. `target` is as in the plan. */
 export type Strike = (cluster: TortureCluster, target: string, random: Random) => Promise<Heal>;
+
+/** Until then some commits wait for followers that confirm nothing. */
+const WAITING_MS = 150;
 
 const nothing: Heal = async () => {};
 
@@ -27,6 +31,11 @@ export const STRIKES: Readonly<Record<FaultName, Strike>> = {
   'kill-node': async (cluster, target) => down(nodeOf(cluster, target)),
   'kill-followers': async (cluster) =>
     all([down(nodeOf(cluster, 'follower')), down(nodeOf(cluster, 'other-follower'))]),
+  'kill-all': async (cluster, target, random) => {
+    const parts = [...cluster.nodes.values()].map((node) => down(node));
+    if (target === 'everything') parts.push(...ETCDS.map((name) => killEtcd(cluster, name)));
+    return inAnyOrder(parts, random);
+  },
   'kill-proxy': async ({ proxies }, target) => {
     const proxy = proxies.get(target);
     proxy?.holdDown();
@@ -37,6 +46,16 @@ export const STRIKES: Readonly<Record<FaultName, Strike>> = {
   'pause-guards': paused((node) => [node.watchdog, node.agent.pid]),
   'pause-postmaster': paused((node) => [node.postmaster]),
   'pause-walreceiver': paused((node) => [node.walReceiver]),
+  'pause-postgres': paused((node) => node.servers),
+  'break-waits': async (cluster, target) => {
+    const leader = nodeOf(cluster, 'leader');
+    const heal = pause(NODES.map((name) => cluster.node(name).walReceiver));
+    await sleep(WAITING_MS);
+    if (target === 'SIGKILL') signal(leader.postmaster, target);
+    else for (const pid of leader.clientBackends) sendSignal(pid, target as NodeJS.Signals);
+    return heal;
+  },
+  'fill-disk': async ({ disks, observer }, target) => disks.fill(roleOf(observer.leader, target as NodeRole)),
   'pause-node': async (cluster, target) => {
     const stopped = nodeOf(cluster, target).stopAll();
     return async () => resume(stopped);
@@ -170,6 +189,18 @@ async function cut(
     if (direction !== 'in') heals.push(await network.drop(host, other, fraction));
   }
   return all(heals);
+}
+
+/** As machines come back after a power cut. */
+function inAnyOrder(heals: readonly Heal[], random: Random): Heal {
+  return async () => {
+    await Promise.all(
+      heals.map(async (heal) => {
+        await sleep(random.between(0, 2000));
+        await heal();
+      }),
+    );
+  };
 }
 
 function all(heals: readonly Heal[]): Heal {

@@ -62,3 +62,5 @@ try {
   console.error((error as Error).message);
   process.exitCode = 1;
 }
+// Connections to a network that is gone would keep this process for minutes.
+process.exit();

@@ -39,7 +39,7 @@ async function appendAlone(context: ClientContext, session: Session, key: number
   const startMs = performance.now();
   const told = { session, startMs, commitMs: startMs };
   try {
-    const { rows } = await session.query(APPEND, [key, value]);
+    const { rows } = await interrupted(context, session, () => session.query(APPEND, [key, value]));
     record(context, told, [appendOf(key, value, rows[0])], null);
   } catch (error) {
     record(context, told, [appendOf(key, value)], error);
@@ -65,13 +65,30 @@ async function appendTogether(context: ClientContext, session: Session, keys: re
       return record(context, { session, startMs, commitMs }, appends, null, 'refused');
     }
     commitMs = performance.now();
-    const { command } = await session.query('COMMIT');
+    const { command } = await interrupted(context, session, () => session.query('COMMIT'));
     record(context, { session, startMs, commitMs }, appends, null, command === 'COMMIT' ? 'acknowledged' : 'refused');
   } catch (error) {
     // Whatever was lost or refused before COMMIT was sent cannot have been committed.
     record(context, { session, startMs, commitMs }, appends, error, commitMs === null ? 'refused' : null);
     if (!session.gone) await session.query('ROLLBACK').catch(() => session.leave());
   }
+}
+
+/** Now and then the client cancels what commits, through whichever proxy, or dies in the midst of it. */
+async function interrupted<T>(
+  { random, proxies }: ClientContext,
+  session: Session,
+  query: () => Promise<T>,
+): Promise<T> {
+  const answer = query();
+  const choice = random.below(50);
+  if (choice > 1) return answer;
+  answer.catch(() => {}); // told below
+  await sleep(random.between(0, 6));
+  const { hostname, port } = new URL(random.pick(proxies as [(typeof proxies)[number]]).url);
+  if (choice === 0) session.cancel(hostname, Number(port));
+  else session.vanish();
+  return answer;
 }
 
 type Told = Pick<WriteOperation, 'startMs' | 'commitMs'> & { readonly session: Session };
