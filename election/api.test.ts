@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { pino } from 'pino';
+import { DrillRefusedByNode } from './agent/drill-faults.ts';
 import { type NodeApi, RequestRefused, startNodeApi } from './api.ts';
 
 describe("a node's HTTP API", () => {
@@ -10,6 +11,10 @@ describe("a node's HTTP API", () => {
   const node = {
     status: () => ({ node: 'a', state: 'FOLLOWER' }),
     crash: async () => void calls.push('crash'),
+    drill: async (fault: string, { seconds }: Readonly<Record<string, unknown>>) => {
+      if (seconds === 99) throw new DrillRefusedByNode(400, 'too long');
+      calls.push(`${fault} ${String(seconds)}`);
+    },
     failover: () => Promise.reject(new Error('a bug')),
     force: async (by: string) => {
       if (by === 'somebody') throw new RequestRefused('node-b holds more');
@@ -41,6 +46,18 @@ describe("a node's HTTP API", () => {
     assert.deepEqual(calls, []);
     assert.equal((await ask('/crash', authorised)).status, 200);
     assert.deepEqual(calls, ['crash']);
+  });
+
+  test('a drill that lasts says how long, and a refusal is passed on', async () => {
+    calls.length = 0;
+    const post = (body: string) => ask('/drill/partition', { ...authorised, body });
+    assert.equal((await post('{"seconds":3}')).status, 200);
+    assert.deepEqual(calls, ['partition 3']);
+    const refused = await post('{"seconds":99}');
+    assert.equal(refused.status, 400);
+    assert.equal(((await refused.json()) as { message: string }).message, 'too long');
+    assert.equal((await ask('/drill/freeze', { method: 'POST' })).status, 401);
+    assert.deepEqual(calls, ['partition 3']);
   });
 
   test('an action that fails says why', async () => {

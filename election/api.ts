@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { LeaseholdError } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
+import { DrillRefusedByNode } from './agent/drill-faults.ts';
 
 /** What the agent lets its HTTP API see and do. */
 export interface NodeControl {
@@ -10,6 +11,8 @@ export interface NodeControl {
   status(): unknown;
   /** A drill: SIGKILL to the postmaster. */
   crash(): Promise<void>;
+  /** A drill that lasts, or its end. Throws DrillRefusedByNode, as `crash` does. */
+  drill(fault: DrillFault, parameters: Body): Promise<void>;
   /** Gives leadership up, if this node holds it. */
   failover(): Promise<void>;
   /** `by` consents to a loss: this node shall lead. Resolves when it has been asked to, with what is known of the loss. */
@@ -22,6 +25,9 @@ export class RequestRefused extends LeaseholdError {
     super('REQUEST_REFUSED', why);
   }
 }
+
+/** `lift` ends what lasts. */
+export type DrillFault = 'partition' | 'freeze' | 'lag' | 'lift';
 
 export interface NodeApiOptions {
   readonly host: string;
@@ -47,6 +53,9 @@ const REQUEST_MS = 5000;
 export async function startNodeApi(options: NodeApiOptions): Promise<NodeApi> {
   const server = createServer({ requestTimeout: REQUEST_MS, headersTimeout: REQUEST_MS }, (request, response) => {
     respond(options, request, response).catch((error: unknown) => {
+      if (error instanceof DrillRefusedByNode) {
+        return send(response, error.status, { error: 'refused', message: error.message });
+      }
       if (error instanceof RequestRefused) return send(response, 409, { error: 'refused', message: error.message });
       options.logger.error({ event: 'api.failed', err: error, url: request.url }, 'a request to the node failed');
       send(response, 500, { error: 'internal', message: error instanceof Error ? error.message : 'unknown' });
@@ -80,6 +89,10 @@ async function respond(options: NodeApiOptions, request: IncomingMessage, respon
   const actions: Record<string, (body: Body) => Promise<object | void>> = {
     '/crash': () => node.crash(),
     '/failover': () => node.failover(),
+    '/drill/partition': (body) => node.drill('partition', body),
+    '/drill/freeze': (body) => node.drill('freeze', body),
+    '/drill/lag': (body) => node.drill('lag', body),
+    '/drill/lift': (body) => node.drill('lift', body),
     '/failover/forced': (body) => node.force(textField(body, 'by') ?? 'somebody'),
   };
   if (path === '/status' || path === '/healthz') {

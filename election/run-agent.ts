@@ -4,6 +4,7 @@ import type { AgentConfig, ClusterConfig, LeaseholdConfig } from '../common/conf
 import { LeaseholdError } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
 import { Agent } from './agent.ts';
+import { NodeFaults } from './agent/drill-faults.ts';
 import { openLocalState } from './agent/local-state.ts';
 import { createNodeControl } from './agent/node-control.ts';
 import { type NodeApi, startNodeApi } from './api.ts';
@@ -12,6 +13,7 @@ import type { CoreConfig } from './core/types.ts';
 import { layoutOf } from './postgres/files.ts';
 import { identityFor } from './postgres/identity.ts';
 import { createPostgresServer } from './postgres/server.ts';
+import { cuttable } from './store/cuttable.ts';
 import { createEtcdStore } from './store/etcd.ts';
 import { startWatchdog } from './watchdog.ts';
 
@@ -34,14 +36,24 @@ export async function runAgent(config: LeaseholdConfig, logger: Logger, signal: 
   const localFile = await openLocalState(layout, identityFor(agentConfig.postgres.osUser));
   const local = localFile.read();
   let agent: Agent | null = null;
-  const control = createNodeControl(() => agent, postgres);
+  let faults: NodeFaults | null = null;
+  const control = createNodeControl(
+    () => agent,
+    postgres,
+    () => faults,
+  );
   const { host, port } = agentConfig.api;
   await using api = disposable(await startNodeApi({ host, port, token: cluster.apiToken, node: control, logger }));
   const clock = bootTimeClock();
   const dieWithAgent = process.env['LEASEHOLD_DIE_WITH_PARENT'] === '1';
-  await using store = disposable(createEtcdStore({ endpoints: cluster.etcd, logger }));
+  await using store = disposable(cuttable(createEtcdStore({ endpoints: cluster.etcd, logger })));
+  const { drills } = config;
+  const { dataDir, socketDir } = layout;
+  faults = new NodeFaults({ drills, store: store.value, dataDir, socketDir, port: agentConfig.listen.port, logger });
   const watchdog = startWatchdog({ agent: agentConfig, clock, logger, dieWithAgent });
   const core = coreConfig(agentConfig, cluster, api.value);
+  // An orderly stop needs a PostgreSQL that moves and an etcd that answers.
+  signal.addEventListener('abort', () => void faults?.lift(), { once: true });
   agent = new Agent({
     step,
     initial: initialState(core, local),
@@ -61,6 +73,7 @@ export async function runAgent(config: LeaseholdConfig, logger: Logger, signal: 
   try {
     error = await live(agent, logger, signal);
   } finally {
+    faults.close();
     // The core ends only with PostgreSQL stopped; whatever went wrong, nothing may stay behind unguarded.
     if (await endsWithin(postgres.killNow(), KILL_LIMIT_MS)) await endsWithin(watchdog.close(), CLOSE_LIMIT_MS);
     else watchdog.feed(clock.nowMs() - 1);

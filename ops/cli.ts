@@ -1,6 +1,7 @@
 import { enableCompileCache } from 'node:module';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { DEFAULT_API, DEFAULT_DSN } from './commands/context.ts';
+import { DEFAULT_API } from './commands/context.ts';
+import { addDrills } from './commands/drill-program.ts';
 import { EXIT, explain } from './commands/errors.ts';
 import { FORCED_EXAMPLES, SETTINGS, TOPICS, UP_EXAMPLES } from './commands/help.ts';
 import { compileCacheFolder, packageVersion } from './paths.ts';
@@ -104,25 +105,7 @@ function addChanging(program: Command): void {
   withApi(program.command('drain'))
     .description('stop a proxy as SIGTERM does: no new clients, sessions end between two transactions')
     .action(async (options) => (await import('./commands/reload.ts')).drainCommand(options));
-  const drill = program
-    .command('drill')
-    .description('break something on purpose, and measure what an application sees');
-  withApi(drill.command('crash'))
-    .description(
-      "kill the leader's PostgreSQL while a canary writes and reads; count every acknowledged write afterwards",
-    )
-    .option('--dsn <url>', `what the canary connects to (LEASEHOLD_DSN; default ${DEFAULT_DSN})`)
-    .option('--yes', 'do not ask')
-    .option('--timeout <s>', 'how long the old leader may take to come back', integer(1, 3600), 60)
-    .option('--json', 'the report for programs')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  leasehold drill crash\n  leasehold drill crash --yes --json | jq .writeStallMs',
-    )
-    .action(async (options) => {
-      process.exitCode = await (await import('./commands/drill.ts')).drillCrashCommand(options);
-      process.exit();
-    });
+  addDrills(program, { withApi, integer, collect });
 }
 
 function addDaemons(program: Command): void {

@@ -14,7 +14,7 @@ export interface ConfigField {
   readonly secret: boolean;
 }
 
-const SECRET_NAMES = /(passwords?|token)$/i;
+const SECRET_NAMES = /(passwords?|token|dsn)$/i;
 
 /** Every leaf of a schema made of objects, in the schema's order. */
 export function configFields(schema: z.ZodType): readonly ConfigField[] {

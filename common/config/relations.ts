@@ -1,3 +1,4 @@
+import type { DrillsConfig } from './drills.ts';
 import { listenHosts } from './listen-hosts.ts';
 import type { AgentConfig, LeaseholdConfig, ProxyConfig } from './schema.ts';
 
@@ -33,7 +34,26 @@ export function checkRelations(config: LeaseholdConfig, needs: readonly ConfigPa
     });
   }
   if (config.agent !== undefined) faults.push(...agentRelations(config.agent, needs));
-  if (needs.includes('proxy')) faults.push(...proxyRelations(config.proxy));
+  if (needs.includes('proxy')) faults.push(...proxyRelations(config.proxy), ...drillRelations(config.drills));
+  return faults;
+}
+
+function drillRelations({ schedule, dsn, maxSeconds }: DrillsConfig): RelationFault[] {
+  const faults: RelationFault[] = [];
+  if (schedule.length > 0 && dsn === undefined) {
+    const message = 'is required by drills.schedule: nobody gives a connection string with a scheduled drill';
+    faults.push({ path: 'drills.dsn', message, missing: true });
+  }
+  if (dsn !== undefined && !/^postgres(ql)?:\/\/[^/]/.test(dsn)) {
+    faults.push({ path: 'drills.dsn', message: 'must be a URL such as postgres://user:password@host:6432/database' });
+  }
+  for (const [index, { seconds }] of schedule.entries()) {
+    if (seconds === undefined || seconds <= maxSeconds) continue;
+    faults.push({
+      path: `drills.schedule.${index}.seconds`,
+      message: `must not exceed drills.maxSeconds (${maxSeconds})`,
+    });
+  }
   return faults;
 }
 

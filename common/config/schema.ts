@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { NAME_PATTERN } from '../names.ts';
+import { drillsConfig } from './drills.ts';
 
 /**
  * The whole configuration: one file may serve every process of a cluster, each reads its own part.
@@ -267,6 +268,7 @@ export const leaseholdConfig = z.strictObject({
   service: serviceConfig.optional(),
   agent: agentConfig.optional(),
   proxy: proxyConfig.prefault({}),
+  drills: drillsConfig.prefault({}),
 });
 
 export type ClusterConfig = z.output<typeof clusterConfig>;

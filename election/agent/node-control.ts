@@ -4,6 +4,7 @@ import { type NodeControl, RequestRefused } from '../api.ts';
 import { describeLoss, forcedCandidacy } from '../core/forced.ts';
 import type { AgentState, Mode } from '../core/state.ts';
 import type { PostgresServer } from '../postgres/port.ts';
+import type { NodeFaults } from './drill-faults.ts';
 
 export interface ControlledAgent {
   readonly state: AgentState;
@@ -16,7 +17,14 @@ export function createNodeControl(
   /** Null while it starts. */
   agent: () => ControlledAgent | null,
   postgres: Pick<PostgresServer, 'postmasterPid'>,
+  faults: () => NodeFaults | null,
 ): NodeControl {
+  const breaking = (): NodeFaults => {
+    const present = faults();
+    if (present === null) throw new RequestRefused('the agent is starting');
+    present.requireEnabled();
+    return present;
+  };
   return {
     status() {
       const state = agent()?.state;
@@ -24,9 +32,18 @@ export function createNodeControl(
     },
 
     async crash() {
+      breaking();
       const pid = postgres.postmasterPid;
       if (pid === null) throw new RequestRefused('PostgreSQL does not run on this node');
       process.kill(pid, 'SIGKILL');
+    },
+
+    async drill(fault, { seconds, what }) {
+      if (fault === 'lift') return await faults()?.lift();
+      const node = breaking();
+      if (fault === 'partition') return node.partition(seconds);
+      if (fault === 'freeze') return node.freeze(what, seconds);
+      return await node.lag(seconds);
     },
 
     async failover() {

@@ -13,7 +13,12 @@ export interface Keys {
   readonly proxiesPrefix: string;
   readonly pledgesPrefix: string;
   readonly historyPrefix: string;
+  /** Outside of `prefix`: every process reads that again each second, and reports of drills are long. */
   readonly drillsPrefix: string;
+  /** The drill that runs now, on the lease of the proxy that runs it. */
+  readonly runningDrill: string;
+  /** Which windows of `drills.schedule` have had their drill. */
+  readonly drillSchedule: string;
   member(node: string): string;
   proxy(id: string): string;
   pledge(node: string): string;
@@ -23,6 +28,8 @@ export interface Keys {
 
 export function keysOf(cluster: string): Keys {
   const prefix = `/leasehold/v1/${cluster}/`;
+  // No cluster's name has a dot.
+  const drills = `/leasehold/v1/${cluster}.drills/`;
   return {
     prefix,
     system: `${prefix}system`,
@@ -37,12 +44,14 @@ export function keysOf(cluster: string): Keys {
     proxiesPrefix: `${prefix}proxies/`,
     pledgesPrefix: `${prefix}pledge/`,
     historyPrefix: `${prefix}history/`,
-    drillsPrefix: `${prefix}drill/`,
+    drillsPrefix: `${drills}drill/`,
+    runningDrill: `${drills}running`,
+    drillSchedule: `${drills}schedule`,
     member: (node) => `${prefix}members/${node}`,
     proxy: (id) => `${prefix}proxies/${id}`,
     pledge: (node) => `${prefix}pledge/${node}`,
     // Zero-padded, so that etcd's key order is the order of the terms.
     history: (term) => `${prefix}history/${term.toString().padStart(20, '0')}`,
-    drill: (id) => `${prefix}drill/${id}`,
+    drill: (id) => `${drills}drill/${id}`,
   };
 }

@@ -4,7 +4,6 @@ import { ApiClient } from '../api-client.ts';
 import { localToken } from '../local/registry.ts';
 
 export const DEFAULT_API = 'http://127.0.0.1:6480';
-export const DEFAULT_DSN = 'postgres://app:app@127.0.0.1:6432/app';
 
 export interface ApiOptions {
   readonly api?: string;

@@ -1,81 +1,95 @@
+import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { userInfo } from 'node:os';
+import type { DrillKind } from '../../common/config/drills.ts';
 import { LeaseholdError } from '../../common/errors.ts';
-import type { ApiClient, ClusterStatus } from '../api-client.ts';
-import { Canary } from '../drill/canary.ts';
-import { buildReport, reportText } from '../drill/report.ts';
-import { formatMs } from '../format/table.ts';
-import { type ApiOptions, DEFAULT_DSN, openApi, print, stopSignal } from './context.ts';
+import { reportPage } from '../../proxy/drill/page.ts';
+import { planText, refusedBy, reportText } from '../../proxy/drill/text.ts';
+import type { DrillPlan, DrillReport } from '../../proxy/drill/types.ts';
+import type { ApiClient } from '../api-client.ts';
+import { type ApiOptions, openApi, print } from './context.ts';
+import { EXIT } from './errors.ts';
 
 export interface DrillOptions extends ApiOptions {
+  readonly dryRun?: boolean;
+  readonly override?: readonly string[];
+  readonly to?: string;
+  readonly node?: string;
+  readonly proxy?: string;
+  readonly seconds?: number;
+  readonly what?: 'postgres' | 'agent';
   readonly dsn?: string;
   readonly yes?: boolean;
   readonly json?: boolean;
-  /** Seconds that the old leader has to come back. */
-  readonly timeout: number;
+  readonly html?: string;
 }
 
-/** Before the crash: what "normal" looks like. */
-const WARM_UP_MS = 1500;
-/** After writes resumed: a second stall would show. */
-const AFTER_MS = 2000;
-const RESUME_LIMIT_MS = 60_000;
+interface Progress {
+  readonly state: 'running' | 'done' | 'failed';
+  readonly lines: readonly string[];
+  readonly report: DrillReport | null;
+}
+
+const POLL_MS = 200;
+/** A proxy that does not answer for so long in mid-drill is taken to be gone; its report may come to etcd or not. */
+const SILENT_LIMIT_MS = 30_000;
 
 /**
- * Kills the leader's PostgreSQL while a canary writes and reads, and reports what it saw. Returns the exit code:
- * 0 when no acknowledged write is missing, writes resumed and the old leader came back as a follower.
+ * One drill, run by the proxy that is asked: says what would be done, asks, follows it, prints the report. Ctrl-C asks for its abort and
+ * waits for the report; a second one leaves. Returns the exit code: 0 when the drill passed (or the dry run would be let through).
  */
-export async function drillCrashCommand(options: DrillOptions): Promise<number> {
+export async function drillCommand(kind: DrillKind, options: DrillOptions): Promise<number> {
   const api = openApi(options);
-  const dsn = options.dsn ?? process.env['LEASEHOLD_DSN'] ?? DEFAULT_DSN;
-  const signal = stopSignal();
-  const before = await api.status(signal);
-  const leader = before.leader?.node;
-  if (leader === undefined)
-    throw new LeaseholdError('DRILL', 'the cluster has no leader: nothing to kill. See "leasehold status"');
-  await confirm(options, `kill PostgreSQL of ${leader}, the leader of cluster ${before.cluster}?`);
   const say = (line: string) => void (options.json ? process.stderr.write(`${line}\n`) : print(line));
+  const request = requestOf(options);
+  const { plan } = (await api.post(`/drill/${kind}`, { ...request, dryRun: true })) as { plan: DrillPlan };
+  if (options.dryRun) {
+    print(options.json ? JSON.stringify(plan, null, 2) : planText(plan));
+    return plan.allowed ? EXIT.ok : EXIT.failed;
+  }
+  if (!plan.allowed) {
+    say(planText(plan).split('\n').slice(0, -1).join('\n'));
+    throw new LeaseholdError('DRILL', refusedBy(plan));
+  }
+  say(planText(plan).split('\n').slice(0, 4).join('\n'));
+  await confirm(options, 'go on?');
+  const { id } = (await api.post(`/drill/${kind}`, request)) as { id: string };
+  const report = await follow(api, id, say);
+  if (options.html !== undefined) writePage(options.html, report, say);
+  print(options.json ? JSON.stringify(report, null, 2) : `\n${reportText(report)}`);
+  return report.outcome === 'passed' ? EXIT.ok : EXIT.failed;
+}
 
-  const canary = new Canary(dsn);
-  try {
-    await canary.start();
-  } catch (error) {
-    const reason = (error as Error).message || (error as { code?: string }).code;
-    throw new LeaseholdError(
-      'DRILL',
-      `the canary cannot use ${withoutPassword(dsn)}: ${reason}. Name the proxy with --dsn or LEASEHOLD_DSN`,
-      error,
-    );
-  }
-  try {
-    await sleep(WARM_UP_MS, undefined, { signal });
-    say(`canary: ${canary.acknowledged} writes acknowledged; killing PostgreSQL of ${leader} …`);
-    const crashedAtMs = performance.now();
-    await api.post('/drill/crash', { node: leader }, signal);
-    await awaitResumption(canary, crashedAtMs, say, signal);
-    const backAtMs = await awaitReturn(api, leader, before, options.timeout * 1000, signal);
-    await sleep(Math.max(0, AFTER_MS - (performance.now() - crashedAtMs)), undefined, { signal });
-    const after = await api.status(signal).catch(() => null);
-    const newLeader = after?.leader?.node ?? null;
-    const report = buildReport({
-      crashedNode: leader,
-      newLeader,
-      crashedAtMs,
-      backAtMs,
-      canary: await canary.finish(),
-    });
-    print(options.json ? JSON.stringify(report, null, 2) : `\n${reportText(report)}`);
-    return report.passed ? 0 : 1;
-  } catch (error) {
-    await canary.remove();
-    throw error;
-  }
+export async function drillAbortCommand(options: ApiOptions): Promise<void> {
+  const { id } = (await openApi(options).post('/drill/abort', {})) as { id: string };
+  print(`asked drill ${id} to end; "leasehold drill show ${id}" tells how it went`);
+}
+
+/** What the API is asked. Exported for its test. */
+export function requestOf(options: DrillOptions): object {
+  const { seconds, what, override = [] } = options;
+  const dsn = options.dsn ?? process.env['LEASEHOLD_DSN'];
+  const target = options.to ?? options.node ?? options.proxy;
+  return {
+    ...(target === undefined ? {} : { target }),
+    ...(seconds === undefined ? {} : { seconds }),
+    ...(what === undefined ? {} : { what }),
+    ...(dsn === undefined ? {} : { dsn }),
+    override: override.flatMap((names) => names.split(',')),
+    by: `${userName()}, command line`,
+  };
+}
+
+export function writePage(file: string, report: DrillReport, say: (line: string) => void): void {
+  writeFileSync(file, reportPage(report));
+  say(`the page is in ${file}`);
 }
 
 async function confirm(options: DrillOptions, question: string): Promise<void> {
   if (options.yes) return;
   if (!process.stdin.isTTY || !process.stdout.isTTY) {
-    throw new LeaseholdError('USAGE', 'a drill kills a running PostgreSQL: without a terminal to ask at, say --yes');
+    throw new LeaseholdError('USAGE', 'a drill breaks something that runs: without a terminal to ask at, say --yes');
   }
   const prompt = createInterface({ input: process.stdin, output: process.stdout });
   try {
@@ -86,48 +100,56 @@ async function confirm(options: DrillOptions, question: string): Promise<void> {
   }
 }
 
-async function awaitResumption(
-  canary: Canary,
-  crashedAtMs: number,
-  say: (line: string) => void,
-  signal: AbortSignal,
-): Promise<void> {
-  const deadline = crashedAtMs + RESUME_LIMIT_MS;
-  // The crash takes a moment: a write may still be acknowledged by the old leader right after it was asked for.
-  await sleep(500, undefined, { signal });
-  while (performance.now() < deadline) {
-    const resumedMs = canary.firstAcknowledgedAfter(crashedAtMs + 400);
-    if (resumedMs !== null) {
-      say(`writes go on ${formatMs(resumedMs - crashedAtMs)} or less after the kill was asked for`);
-      return;
+async function follow(api: ApiClient, id: string, say: (line: string) => void): Promise<DrillReport> {
+  const interrupts = new Interrupts(api, say);
+  let shown = 0;
+  let heardMs = performance.now();
+  try {
+    for (;;) {
+      try {
+        const progress = (await api.get(`/drills/${id}`)) as Progress;
+        heardMs = performance.now();
+        for (const line of progress.lines.slice(shown)) say(line);
+        shown = progress.lines.length;
+        if (progress.report !== null) return progress.report;
+        if (progress.state === 'failed') {
+          throw new LeaseholdError('DRILL', `the drill ended without a report: ${progress.lines.at(-1) ?? 'unknown'}`);
+        }
+      } catch (error) {
+        const silent = error instanceof LeaseholdError && error.code === 'API_UNREACHABLE';
+        if (!silent || performance.now() - heardMs > SILENT_LIMIT_MS) throw error;
+      }
+      await sleep(POLL_MS);
     }
-    await sleep(50, undefined, { signal });
+  } finally {
+    interrupts.end();
   }
-  say(`writes did not resume within ${RESUME_LIMIT_MS / 1000} s`);
 }
 
-/** When the old leader follows again (or leads again, where nobody else could); null: not in time. */
-async function awaitReturn(
-  api: ApiClient,
-  node: string,
-  before: ClusterStatus,
-  timeoutMs: number,
-  signal: AbortSignal,
-): Promise<number | null> {
-  const deadline = performance.now() + timeoutMs;
-  while (performance.now() < deadline) {
-    const now = await api.status(signal).catch(() => null);
-    const isNewTerm = (now?.term ?? 0) > (before.term ?? 0);
-    const old = now?.nodes.find((candidate) => candidate.node === node);
-    if (isNewTerm && old !== undefined) {
-      if (old.role === 'follower' && old.usable) return performance.now();
-      if (now?.leader?.node === node && now.writable) return performance.now();
-    }
-    await sleep(200, undefined, { signal });
+/** The first Ctrl-C asks for an abort, the second one leaves. */
+class Interrupts {
+  readonly #listener: () => void;
+
+  constructor(api: ApiClient, say: (line: string) => void) {
+    let asked = false;
+    this.#listener = () => {
+      if (asked) process.exit(EXIT.interrupted);
+      asked = true;
+      say('asking for an abort … (Ctrl-C again leaves; the drill then ends by itself)');
+      api.post('/drill/abort', {}).catch((error: unknown) => say((error as Error).message));
+    };
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, this.#listener);
   }
-  return null;
+
+  end(): void {
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(name, this.#listener);
+  }
 }
 
-function withoutPassword(dsn: string): string {
-  return dsn.replace(/(:\/\/[^:@/]*):[^@/]*@/, '$1:***@');
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return 'somebody'; // a user id without a name
+  }
 }

@@ -25,6 +25,7 @@ Try it:
   leasehold status                  (in another terminal) where every node stands
   leasehold drill crash             kill the leader and see what an application sees
   leasehold switchover              move the leader without an error
+  leasehold drill --help            what else can be rehearsed, and how
 
 For real: one "leasehold agent" beside each PostgreSQL server, two or more "leasehold proxy", three etcd.
 Exit codes: 0 done, 1 failed, 2 wrong command or configuration.`;

@@ -133,7 +133,7 @@ export function environmentFor(role: 'agent' | 'proxy', env: NodeJS.ProcessEnv):
 /** `--set` flags for a process, out of those given to `up`. */
 function settingsFor(role: 'agent' | 'proxy', sets: readonly string[]): string[] {
   return sets
-    .filter((set) => set.startsWith('cluster.') || set.startsWith(`${role}.`))
+    .filter((set) => ['cluster.', 'drills.', `${role}.`].some((part) => set.startsWith(part)))
     .flatMap((set) => ['--set', set]);
 }
 

@@ -35,7 +35,7 @@ export function writeConfigFiles(layout: Layout, plan: LocalClusterPlan): Map<st
   }
   for (const { id, port, httpPort } of plan.proxies) {
     const proxy = { id, listen: { port }, http: { port: httpPort }, consoleUsers: ['app', 'postgres'] };
-    put(id, { cluster, service, proxy });
+    put(id, { cluster, service, proxy, drills: { dsn: `postgres://app:app@127.0.0.1:${port}/app` } });
   }
   return files;
 }

@@ -35,10 +35,7 @@ export function readyText({ proxies, status, layout, programs, paint }: ReadyTex
     ...(typeof leader?.postgresPid !== 'number'
       ? []
       : [line('kill the leader', `kill -9 ${leader.postgresPid}     # ${leader.node}'s postmaster`)]),
-    line(
-      'the same, and measured',
-      `${cli} drill crash${api}${port === 6432 ? '' : ` --dsn postgres://app:app@127.0.0.1:${port}/app`}`,
-    ),
+    line('the same, and measured', `${cli} drill crash${api} --html crash.html`),
     line('a planned switchover', `${cli} switchover${api}`),
     line('where everything stands', `${cli} status${api}     # or http://127.0.0.1:${http}/`),
     line('the console', `${psql} postgres://app:app@127.0.0.1:${port}/leasehold -c 'SHOW NODES'`),

@@ -156,8 +156,8 @@ function print(line: string): void {
 /** Faults in the values themselves are told by the process that reads them. */
 function refuseForeignSets(sets: readonly string[]): void {
   for (const set of sets) {
-    if (!/^(cluster|agent|proxy)\.[^=]+=/.test(set)) {
-      throw new LeaseholdError('USAGE', `--set ${set}: must be cluster.…=…, agent.…=… or proxy.…=…`);
+    if (!/^(cluster|agent|proxy|drills)\.[^=]+=/.test(set)) {
+      throw new LeaseholdError('USAGE', `--set ${set}: must be cluster.…=…, agent.…=…, proxy.…=… or drills.…=…`);
     }
   }
 }

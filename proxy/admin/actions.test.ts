@@ -7,6 +7,7 @@ import { createMemoryStore } from '../../election/store/memory.ts';
 import { encodeRecord, historyRecord, type SyncRecord, syncRecord } from '../../election/store/records.ts';
 import { exampleStatus, member } from '../../test/support/proxy-status.ts';
 import { createClusterActions, noSuccessor } from './actions.ts';
+import { askAgent } from './agents.ts';
 
 const keys = keysOf('main');
 const call = { deadlineMs: 100 };
@@ -58,24 +59,27 @@ describe('what an operator asks of the cluster', () => {
     await assert.rejects(actions().switchover('node1'), { status: 409, message: /leader already/ });
   });
 
-  test('a crash of the leader is refused while nobody could take over', async () => {
-    await assert.rejects(actions().crash(null), { status: 409, message: /no durability record/ });
+  test('a failover is refused while nobody could take over', async () => {
+    await assert.rejects(actions().failover(), { status: 409, message: /no durability record/ });
     await put(keys.sync, encodeRecord(syncRecord, sync({ members: [], k: 0 })));
-    await assert.rejects(actions().crash(null), { status: 409, message: /no synchronous follower/ });
+    await assert.rejects(actions().failover(), { status: 409, message: /no synchronous follower/ });
     assert.deepEqual(seen, []);
   });
 
   test('the agent is asked with the token, and its refusal is passed on', async () => {
     await put(keys.sync, encodeRecord(syncRecord, sync()));
-    assert.deepEqual(await actions().crash(null), { node: 'node1', term: 7, postgresPid: 5002 });
     assert.deepEqual(await actions().failover(), { node: 'node1', term: 7 });
-    assert.deepEqual(seen, ['POST /crash Bearer secret', 'POST /failover Bearer secret']);
+    assert.deepEqual(seen, ['POST /failover Bearer secret']);
     agentAnswers = 409;
     await assert.rejects(actions().failover(), { status: 409, message: 'because' });
     agentAnswers = 500;
     await assert.rejects(actions().failover(), { status: 502, message: /node1 answered 500: .*because/ });
     // Nobody listens where node2's agent is said to be.
-    await assert.rejects(actions().crash('node2'), { status: 502, message: /agent of node2/ });
+    const gone = member('node2', 5002);
+    await assert.rejects(askAgent(gone, 'crash', null), {
+      status: 502,
+      message: /agent of node2 .*does not answer/,
+    });
   });
 
   test('a forced failover is asked of the named node’s agent, with who consents to it', async () => {

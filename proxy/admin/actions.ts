@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { LeaseholdError, StoreError } from '../../common/errors.ts';
+import { StoreError } from '../../common/errors.ts';
 import { keysOf } from '../../election/store/keys.ts';
 import type { LeaseStore } from '../../election/store/port.ts';
 import {
@@ -12,16 +12,8 @@ import {
 } from '../../election/store/records.ts';
 import type { MemberRecord, SyncRecord } from '../../election/store/records.ts';
 import type { ClusterView } from '../cluster/types.ts';
-
-/** Why an operator's request was not carried out. `status` is HTTP's: 404 no such node, 409 not now, 502 and 503 the other side. */
-export class ActionRefused extends LeaseholdError {
-  readonly status: 404 | 409 | 502 | 503;
-
-  constructor(status: ActionRefused['status'], message: string, cause?: unknown) {
-    super('ACTION_REFUSED', message, cause);
-    this.status = status;
-  }
-}
+import { ActionRefused } from './action-refused.ts';
+import { askAgent } from './agents.ts';
 
 /** What an operator asks of the cluster, through any proxy. All throw ActionRefused. */
 export interface ClusterActions {
@@ -39,10 +31,6 @@ export interface ClusterActions {
     node: string,
     by: string,
   ): Promise<{ readonly node: string; readonly term: number; readonly loss: string }>;
-  /** Kills a node's postmaster (SIGKILL), the leader's when no node is named. */
-  crash(
-    node: string | null,
-  ): Promise<{ readonly node: string; readonly term: number; readonly postgresPid: number | null }>;
   /** How each term came to be, newest first, at most the last 1000. */
   history(): Promise<readonly HistoryEntry[]>;
 }
@@ -58,7 +46,6 @@ export interface ActionOptions {
 }
 
 const STORE_DEADLINE_MS = 3000;
-const AGENT_DEADLINE_MS = 10_000;
 const MAX_HISTORY = 1000;
 
 export function createClusterActions(options: ActionOptions): ClusterActions {
@@ -96,14 +83,6 @@ export function createClusterActions(options: ActionOptions): ClusterActions {
       const answer = await askAgent(mustBeMember(node, view().members), 'failover/forced', apiToken, { by });
       const { term, loss } = forcedAnswer.parse(answer);
       return { node, term, loss };
-    },
-
-    async crash(node) {
-      const { leader, term, members } = mustLead(view());
-      const target = mustBeMember(node ?? leader, members);
-      if (target.node === leader) await refuseWithoutFollower('a crash of the leader');
-      await askAgent(target, 'crash', apiToken);
-      return { node: target.node, term, postgresPid: target.postgresPid };
     },
 
     async history() {
@@ -166,37 +145,3 @@ async function asking<T>(answer: Promise<T>): Promise<T> {
 }
 
 const forcedAnswer = z.looseObject({ term: z.number(), loss: z.string() });
-
-/** What it answered, as JSON. */
-async function askAgent(
-  member: MemberRecord,
-  what: 'crash' | 'failover' | 'failover/forced',
-  token: string | null,
-  body: object = {},
-): Promise<unknown> {
-  const url = new URL(what, member.apiUrl.endsWith('/') ? member.apiUrl : `${member.apiUrl}/`);
-  let response: Response;
-  try {
-    response = await fetch(url, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...(token === null ? {} : { authorization: `Bearer ${token}` }) },
-      body: JSON.stringify(body),
-      signal: AbortSignal.timeout(AGENT_DEADLINE_MS),
-    });
-  } catch (error) {
-    throw new ActionRefused(502, `the agent of ${member.node} at ${member.apiUrl} does not answer`, error);
-  }
-  const text = (await response.text()).slice(0, 4000);
-  if (response.ok) return parsed(text);
-  const said = (parsed(text) as { message?: unknown } | null)?.message;
-  if (response.status === 409 && typeof said === 'string') throw new ActionRefused(409, said);
-  throw new ActionRefused(502, `the agent of ${member.node} answered ${response.status}: ${text.slice(0, 500)}`);
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-}

@@ -1,5 +1,6 @@
 import { ClientError } from '../../common/errors.ts';
 import type { TransactionStatus } from '../wire/encode.ts';
+import { type DrillCommand, parseDrill } from './console-drills.ts';
 import { ALIASES } from './settings.ts';
 import { SHOW_NAMES, showColumns } from './tables.ts';
 import type { StopMode } from './types.ts';
@@ -21,7 +22,9 @@ export type Action =
   | { readonly type: 'kill-client'; readonly id: number }
   | { readonly type: 'reload' }
   | { readonly type: 'set'; readonly path: string; readonly value: string }
-  | { readonly type: 'shutdown'; readonly mode: StopMode };
+  | { readonly type: 'shutdown'; readonly mode: StopMode }
+  | ({ readonly type: 'drill' } & DrillCommand)
+  | { readonly type: 'abort-drill' };
 
 /** The commands of a text, in order. Throws ClientError 42601 for what is none, naming what there is. */
 export function parseCommands(text: string): Command[] {
@@ -69,8 +72,10 @@ function parseWords(verb: string, words: readonly string[]): Command | null {
     case 'COMMIT':
     case 'END':
       return { kind: 'status', tag: 'COMMIT', status: 'I' };
-    case 'ROLLBACK':
     case 'ABORT':
+      if (words[0]?.toUpperCase() === 'DRILL') return { kind: 'do', tag: 'ABORT', action: { type: 'abort-drill' } };
+      return { kind: 'status', tag: 'ROLLBACK', status: 'I' };
+    case 'ROLLBACK':
       return { kind: 'status', tag: 'ROLLBACK', status: 'I' };
     case 'RESET':
     case 'DISCARD':
@@ -98,6 +103,7 @@ function parseSet(words: readonly string[]): Command | null {
 }
 
 function parseAction(verb: string, words: readonly string[]): Command | null {
+  if (verb === 'DRILL') return { kind: 'do', tag: verb, action: { type: 'drill', ...parseDrill(words.map(unquoted)) } };
   if (words.length > 1) return null;
   const word = words[0] === undefined ? null : unquoted(words[0]);
   const act = (action: Action): Command => ({ kind: 'do', tag: verb, action });

@@ -1,26 +1,40 @@
 import { ClientError } from '../../common/errors.ts';
 import { assertNever } from '../../common/never.ts';
-import type { Action, Command } from './commands.ts';
+import type { Drills } from '../drill/runner.ts';
+import type { Action } from './commands.ts';
 import type { ConsoleCancel } from './console.ts';
+import { abortByConsole, drillByConsole } from './console-drills.ts';
+import type { ConsoleRights } from './console-session.ts';
 import type { ProxyControl } from './types.ts';
+
+export interface Operators {
+  readonly control: ProxyControl;
+  readonly drills: Drills;
+  /** Who acts. */
+  readonly user: string;
+}
 
 /** Carries commands out, one after another; those that wait end with the cancel, the client or the proxy. Resolves with a notice. */
 export function actOn(
-  control: ProxyControl,
+  operators: Operators,
   cancel: ConsoleCancel,
   stopped: AbortSignal,
-): (command: Command & { readonly kind: 'do' }) => Promise<string | null> {
-  return async ({ action }) => {
+): NonNullable<ConsoleRights['act']> {
+  return async ({ action }, say) => {
     const signal = AbortSignal.any([cancel.begin(), stopped]);
     try {
-      return await act(control, action, signal);
+      if (action.type === 'drill') return await drillByConsole(operators.drills, action, operators.user, say, signal);
+      if (action.type === 'abort-drill') return await abortByConsole(operators.drills);
+      return await act(operators.control, action, signal);
     } finally {
       cancel.end();
     }
   };
 }
 
-async function act(control: ProxyControl, action: Action, signal: AbortSignal): Promise<string | null> {
+type ProcessAction = Exclude<Action, { readonly type: 'drill' | 'abort-drill' }>;
+
+async function act(control: ProxyControl, action: ProcessAction, signal: AbortSignal): Promise<string | null> {
   switch (action.type) {
     case 'pause':
       await control.pause(action.database, signal);

@@ -4,6 +4,7 @@ import type { CancelKey } from '../auth/cancel-keys.ts';
 import type { Message } from '../auth/handshake.ts';
 import * as decode from '../wire/decode.ts';
 import * as encode from '../wire/encode.ts';
+import { ActionRefused } from './action-refused.ts';
 import { type Column, ints } from './columns.ts';
 import { type Command, parseCommands } from './commands.ts';
 import { describeColumns, type Formats, resultFormats, rowOf, TEXT_FORMATS } from './console-rows.ts';
@@ -11,11 +12,13 @@ import { show, showColumns } from './tables.ts';
 import type { AdminProviders } from './types.ts';
 import { VERSION } from './version.ts';
 
-/** What a console may do: look, and, of administrators, act. Returns a notice for the client, if any. */
+/** What a console may do: look, and, of administrators, act. `act` gives `say` a notice for each step, and returns the last, if any. */
 export interface ConsoleRights {
   readonly providers: AdminProviders;
   /** Null: this user may only look. */
-  readonly act: ((command: Command & { readonly kind: 'do' }) => Promise<string | null>) | null;
+  readonly act:
+    | ((command: Command & { readonly kind: 'do' }, say: (notice: string) => void) => Promise<string | null>)
+    | null;
 }
 
 const MAX_PREPARED = 100;
@@ -151,13 +154,15 @@ export class ConsoleSession {
     }
     if (command.kind === 'do') {
       if (this.#rights.act === null) throw onlyLooks();
-      const notice = await this.#rights.act(command);
-      if (notice !== null)
-        this.#write(encode.noticeResponse({ severity: 'NOTICE', sqlState: '00000', message: notice }));
+      const say = (message: string): void =>
+        this.#write(encode.noticeResponse({ severity: 'NOTICE', sqlState: '00000', message }));
+      const notice = await this.#rights.act(command, say);
+      if (notice !== null) say(notice);
       this.#write(encode.commandComplete(command.tag));
       return;
     }
-    const table = command.kind === 'one' ? { columns: ONE, rows: [['1']] } : show(command.name, this.#rights.providers);
+    const table =
+      command.kind === 'one' ? { columns: ONE, rows: [['1']] } : await show(command.name, this.#rights.providers);
     if (table === null) return;
     const { columns, rows } = table;
     if (describe) this.#write(describeColumns(columns, formats));
@@ -183,6 +188,10 @@ function onlyOne(text: string): Command | null {
 
 export function consoleError(error: unknown, severity: 'ERROR' | 'FATAL'): ClientError {
   if (error instanceof ClientError) return error;
+  if (error instanceof ActionRefused) {
+    const sqlState = error.status === 404 ? '42704' : error.status === 409 ? '55000' : '58000';
+    return new ClientError({ sqlState, message: error.message, cause: error });
+  }
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof ConfigError) {
     const detail = error.faults.map((fault) => `${fault.path} (${fault.source}): ${fault.message}`).join('\n');

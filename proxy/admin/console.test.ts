@@ -10,6 +10,7 @@ import { keysOfPassword } from '../auth/scram.ts';
 import { EMPTY_PLAN } from '../session/plan.ts';
 import { Unit } from '../session/unit.ts';
 import { Activity } from '../metrics/activity.ts';
+import { NO_DRILLS } from '../../test/support/drills.ts';
 import { ConsoleCancel, serveConsole } from './console.ts';
 import type { ProxyControl } from './types.ts';
 
@@ -49,6 +50,7 @@ describe('the console', () => {
     kill: (database) => asked.push(['kill', database]),
     killClient: (id) => id === 4,
     setEnabled: (database, enabled) => asked.push(['set-enabled', database, enabled]),
+    stepAside: (seconds) => asked.push(['step-aside', seconds]),
   };
 
   before(async () => {
@@ -60,7 +62,7 @@ describe('the console', () => {
         const key = { processId: 1, secretKey: Buffer.alloc(4) };
         const cancel = new ConsoleCancel();
         cancels.push(cancel);
-        await serveConsole(client, { providers, control, rights, key, cancel, signal: stop.signal });
+        await serveConsole(client, { providers, control, drills: NO_DRILLS, rights, key, cancel, signal: stop.signal });
       });
     });
     server.listen(0, '127.0.0.1');

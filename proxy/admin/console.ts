@@ -2,6 +2,7 @@ import { ClientError } from '../../common/errors.ts';
 import type { CancelKey } from '../auth/cancel-keys.ts';
 import { closeWith, ConnectionClosed, HandshakeReader, socketEvent } from '../auth/handshake.ts';
 import type { AcceptedClient } from '../auth/types.ts';
+import type { Drills } from '../drill/runner.ts';
 import * as encode from '../wire/encode.ts';
 import { actOn } from './console-actions.ts';
 import { consoleError, ConsoleSession } from './console-session.ts';
@@ -15,6 +16,7 @@ export function isConsole(database: string): boolean {
 export interface ConsoleOptions {
   readonly providers: AdminProviders;
   readonly control: ProxyControl;
+  readonly drills: Drills;
   /** `all`: in `proxy.consoleUsers`; `look`: in `proxy.statsUsers`. */
   readonly rights: 'all' | 'look' | 'none';
   /** Its cancel ends what a command waits for. */
@@ -51,7 +53,7 @@ const MAX_MESSAGE = 65_536;
 /** Serves one client of the console until it leaves; never rejects. Owns the socket. */
 export async function serveConsole(client: AcceptedClient, options: ConsoleOptions): Promise<void> {
   const { socket } = client;
-  const { providers, control, cancel, rights } = options;
+  const { providers, control, drills, cancel, rights } = options;
   if (rights === 'none') {
     closeWith(socket, encode.errorResponse(notAllowed(client.user)));
     return;
@@ -59,7 +61,7 @@ export async function serveConsole(client: AcceptedClient, options: ConsoleOptio
   const reader = new HandshakeReader(socket, options.signal);
   // A client that goes away ends what its command waits for.
   socket.once('close', () => cancel.fire());
-  const act = actOn(control, cancel, options.signal);
+  const act = actOn({ control, drills, user: client.user }, cancel, options.signal);
   const session = new ConsoleSession(socket, { providers, act: rights === 'all' ? act : null });
   let last: Buffer | null = null;
   try {

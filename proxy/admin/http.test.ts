@@ -3,13 +3,28 @@ import { createServer, request as httpRequest } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { pino } from 'pino';
 import { exampleMetrics, exampleProviders, exampleStatus } from '../../test/support/proxy-status.ts';
-import { ActionRefused, type ClusterActions } from './actions.ts';
+import { ActionRefused } from './action-refused.ts';
+import type { ClusterActions } from './actions.ts';
+import { facts, NO_DRILLS, request } from '../../test/support/drills.ts';
+import { planDrill } from '../drill/plan.ts';
+import { type Drills, DrillRefused } from '../drill/runner.ts';
 import { refuseChange } from './guard.ts';
 import { type HttpApi, startHttp } from './http.ts';
 import type { ReloadReport, StopMode } from './types.ts';
 import { ConfigError } from '../../common/errors.ts';
 
 const asked: unknown[] = [];
+const plan = planDrill(request('crash'), facts());
+const refused = planDrill(request('crash'), facts({ maintenance: true }));
+const drills: Drills = {
+  ...NO_DRILLS,
+  dryRun: async ({ kind }) => planDrill(request(kind), facts()),
+  start: async (drill) => {
+    asked.push(drill);
+    if (drill.kind === 'etcd') throw new DrillRefused(refused);
+    return { id: 'id', plan, done: Promise.reject(new Error('the canary cannot begin')) };
+  },
+};
 const actions: ClusterActions = {
   switchover: async (to) => {
     asked.push(['switchover', to]);
@@ -21,10 +36,6 @@ const actions: ClusterActions = {
   forceFailover: async (node, by) => {
     asked.push(['force', node, by]);
     return { node, term: 8, loss: 'some' };
-  },
-  crash: async (node) => {
-    asked.push(['crash', node]);
-    return { node: node ?? 'node1', term: 7, postgresPid: 1 };
   },
   history: async () => [],
 };
@@ -40,7 +51,12 @@ describe('the HTTP API', () => {
     providers: exampleProviders(() => exampleStatus({ draining })),
     metrics: exampleMetrics(),
     actions,
-    control: { reload: () => reload(), stop: (how: StopMode) => asked.push(['stop', how]) },
+    drills,
+    control: {
+      reload: () => reload(),
+      stop: (how: StopMode) => asked.push(['stop', how]),
+      stepAside: (seconds: number) => asked.push(['step-aside', seconds]),
+    },
     apiToken: null,
     logger: pino({ level: 'silent' }),
   };
@@ -109,11 +125,9 @@ describe('the HTTP API', () => {
     asked.length = 0;
     assert.equal((await post(`${api.url}/switchover`)).status, 202);
     assert.equal((await post(`${api.url}/switchover`, '{"to":"node2"}')).status, 202);
-    assert.equal((await post(`${api.url}/drill/crash`, '{"node":"node3"}')).body['node'], 'node3');
     assert.deepEqual(asked, [
       ['switchover', null],
       ['switchover', 'node2'],
-      ['crash', 'node3'],
     ]);
     assert.deepEqual(await post(`${api.url}/failover`), { status: 409, body: { error: 'nobody could take over' } });
     assert.equal((await post(`${api.url}/switchover`, '{"to":1}')).status, 400);
@@ -130,6 +144,38 @@ describe('the HTTP API', () => {
     const done = await post(`${api.url}/failover`, '{"allowDataLoss":true,"node":"node2","by":"ann@host"}');
     assert.deepEqual(done, { status: 202, body: { node: 'node2', term: 8, loss: 'some' } });
     assert.deepEqual(asked, [['force', 'node2', 'ann@host']]);
+  });
+
+  test('a drill is asked for, rehearsed, refused with its plan, and shown', async () => {
+    asked.length = 0;
+    const dry = await post(`${api.url}/drill/crash`, '{"dryRun":true}');
+    assert.deepEqual([dry.status, (dry.body['plan'] as { target: string }).target], [200, 'node1']);
+    assert.deepEqual(asked, []);
+    const body = '{"override":"lag, recent","seconds":5,"dsn":"postgres://app:secret@x/y"}';
+    assert.deepEqual(await post(`${api.url}/drill/lag`, body), {
+      status: 202,
+      body: { id: 'id', plan: structuredClone(plan) },
+    });
+    const expected = { override: ['lag', 'recent'], seconds: 5, dsn: 'postgres://app:secret@x/y', by: 'HTTP' };
+    assert.deepEqual(asked, [request('lag', expected)]);
+    const no = await post(`${api.url}/drill/etcd`);
+    assert.equal(no.status, 409);
+    assert.match(String(no.body['error']), /the cluster is paused/);
+    assert.equal((await post(`${api.url}/drill/nonsense`)).status, 404);
+    const wrong = await post(`${api.url}/drill/crash`, '{"dsn":7,"secnds":5}');
+    assert.equal(wrong.status, 400);
+    assert.equal((await post(`${guarded.url}/drill/crash`)).status, 401);
+    assert.equal((await post(`${api.url}/drill/abort`)).status, 409);
+    assert.deepEqual(await (await fetch(`${api.url}/drills`)).json(), { running: null, drills: [] });
+    assert.equal((await fetch(`${api.url}/drills/x`)).status, 404);
+    assert.equal((await fetch(`${api.url}/drill/crash`)).status, 405);
+  });
+
+  test('a proxy steps aside for so long as it is told', async () => {
+    assert.equal((await post(`${api.url}/step-aside`, '{"seconds":3}')).status, 202);
+    assert.deepEqual(asked.at(-1), ['step-aside', 3]);
+    assert.equal((await post(`${api.url}/step-aside`)).status, 400);
+    assert.equal((await post(`${guarded.url}/step-aside`, '{"seconds":3}')).status, 401);
   });
 
   test('with a token, nothing changes without it', async () => {

@@ -1,8 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { ConfigError, LeaseholdError } from '../../common/errors.ts';
 import type { Logger } from '../../common/logger.ts';
-import { ActionRefused, type ClusterActions } from './actions.ts';
+import { ActionRefused } from './action-refused.ts';
+import type { Drills } from '../drill/runner.ts';
+import type { ClusterActions } from './actions.ts';
 import { refuseChange } from './guard.ts';
+import { type DrillAnswer, getDrills, postDrill } from './http-drills.ts';
 import type { MetricsRegistry } from './metrics.ts';
 import { PAGE, PAGE_POLICY } from './page.ts';
 import { poolReports } from './pool-reports.ts';
@@ -19,7 +22,8 @@ export interface HttpOptions {
   readonly providers: AdminProviders;
   readonly metrics: MetricsRegistry;
   readonly actions: ClusterActions;
-  readonly control: Pick<ProxyControl, 'reload' | 'stop'>;
+  readonly drills: Drills;
+  readonly control: Pick<ProxyControl, 'reload' | 'stop' | 'stepAside'>;
   /** `cluster.apiToken`. */
   readonly apiToken: string | null;
   /** Further names by which this API is reached (the advertised host). */
@@ -40,9 +44,9 @@ const MAX_BODY = 16_384;
 
 /**
  * The proxy's HTTP API and page. Throws LeaseholdError `PORT_IN_USE` or `LISTEN` naming the address and the setting.
- * GET / /live /ready (also /healthz /readyz) /metrics /status /history; POST /switchover {"to"?} /failover
- * {"allowDataLoss"?, "node"?, "by"?} /drill/crash {"node"?} of the cluster, /reload /drain of this process. What is not a page or metrics is JSON; an error is
- * `{"error": "…"}`.
+ * GET / /live /ready (also /healthz /readyz) /metrics /status /history /shadow; POST /switchover {"to"?} /failover
+ * {"allowDataLoss"?, "node"?, "by"?} of the cluster, /reload /drain /step-aside {"seconds"} of this process; drills: http-drills.ts. What is
+ * not a page or metrics is JSON; an error is `{"error": "…"}`.
  */
 export async function startHttp(options: HttpOptions): Promise<HttpApi> {
   const server = createServer((request, response) => void answer(request, response, options));
@@ -138,10 +142,19 @@ async function get(path: string, response: ServerResponse, options: HttpOptions)
     case '/history':
       json(response, 200, await options.actions.history());
       return;
-    default:
-      if (POSTS.has(path)) refuse(response, 405, `${path} wants a POST`);
+    default: {
+      const drill = path.startsWith('/drills') ? await getDrills(options.drills, path) : null;
+      if (drill !== null) answerDrill(response, drill);
+      else if (POSTS.has(path) || path.startsWith('/drill/')) refuse(response, 405, `${path} wants a POST`);
       else refuse(response, 404, `there is no ${path} here`);
+    }
   }
+}
+
+function answerDrill(response: ServerResponse, { status, body }: DrillAnswer): void {
+  if (typeof body === 'object') return json(response, status, body);
+  response.setHeader('Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'");
+  send(response, status, 'text/html; charset=utf-8', body);
 }
 
 type Action = (options: HttpOptions, body: Readonly<Record<string, unknown>>) => Promise<object> | object;
@@ -149,13 +162,21 @@ type Action = (options: HttpOptions, body: Readonly<Record<string, unknown>>) =>
 const POSTS: ReadonlyMap<string, Action> = new Map<string, Action>([
   ['/switchover', ({ actions }, body) => actions.switchover(nodeField(body, 'to'))],
   ['/failover', ({ actions }, body) => failover(actions, body)],
-  ['/drill/crash', ({ actions }, body) => actions.crash(nodeField(body, 'node'))],
   ['/reload', ({ control }) => control.reload()],
   [
     '/drain',
     ({ control, providers }) => {
       control.stop('transactions');
       return { draining: true, clients: providers.status().clients };
+    },
+  ],
+  [
+    '/step-aside',
+    ({ control }, body) => {
+      const { seconds } = body;
+      if (typeof seconds !== 'number') throw new BadRequest('seconds must be a number; 0 ends it');
+      control.stepAside(seconds);
+      return { aside: seconds > 0, seconds };
     },
   ],
 ]);
@@ -167,7 +188,7 @@ async function post(
   options: HttpOptions,
 ): Promise<void> {
   const action = POSTS.get(path);
-  if (action === undefined) {
+  if (action === undefined && !path.startsWith('/drill/')) {
     refuse(response, 404, `there is no POST ${path} here`);
     return;
   }
@@ -180,8 +201,16 @@ async function post(
     return;
   }
   const body = await readBody(request);
-  options.logger.info({ event: 'operator.request', path, from: socket.remoteAddress, body }, 'an operator asked');
-  json(response, 202, await action(options, body));
+  // A connection string holds a password.
+  const shown = 'dsn' in body ? { ...body, dsn: '(secret)' } : body;
+  options.logger.info(
+    { event: 'operator.request', path, from: socket.remoteAddress, body: shown },
+    'an operator asked',
+  );
+  if (action !== undefined) return json(response, 202, await action(options, body));
+  const drill = await postDrill(options.drills, path, body);
+  if (drill !== null) answerDrill(response, drill);
+  else refuse(response, 404, `there is no POST ${path} here`);
 }
 
 class BadRequest extends Error {}

@@ -22,6 +22,8 @@ export interface MetricsRegistry extends ProxyMetrics {
   connection(outcome: 'accepted' | 'refused'): void;
   /** A connection to a server for a pool was made, or was not to be had. */
   serverConnection(outcome: 'opened' | 'failed'): void;
+  /** Units of leader work that had to wait, by how that ended; only grow. */
+  readonly holds: { served: number; refused: number; gone: number };
   /** Statements that a node served so far, by role; for SHOW NODES. */
   served(node: string): Readonly<Record<NodeRole, number>>;
   close(): void;
@@ -45,6 +47,7 @@ export function createProxyMetrics(options: { readonly live: LiveConfig; readonl
   const events = createEvents(registry);
   const gauges = createGauges(registry);
   const slow = new SlowLog({ logger, perSecond: () => live.current.log.slowQueriesPerSecond, nowMs });
+  const holds = { served: 0, refused: 0, gone: 0 };
   const log: ActivityLog = { recorder, slow, live, nowMs };
   return {
     log,
@@ -56,7 +59,11 @@ export function createProxyMetrics(options: { readonly live: LiveConfig; readonl
     connection: (outcome) => events.connections.inc({ outcome }),
     serverConnection: (outcome) => events.serverConnections.inc({ outcome }),
     cancelled: () => events.cancels.inc(),
-    holdEnded: (durationMs, outcome) => events.hold.observe({ outcome }, durationMs / 1000),
+    holds,
+    holdEnded(durationMs, outcome) {
+      holds[outcome] += 1;
+      events.hold.observe({ outcome }, durationMs / 1000);
+    },
     retried: (reason) => events.retries.inc({ reason }),
     causalWaitEnded: (durationMs, outcome) => events.causalWait.observe({ outcome }, durationMs / 1000),
     clientError: (sqlState) => events.errors.inc({ sqlstate: sqlState }),

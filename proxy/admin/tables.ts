@@ -1,4 +1,5 @@
 import { type Column, ints, textOf, texts } from './columns.ts';
+import { DRILL_SYNTAX, DRILLS } from './console-drills.ts';
 import { CONFIG, LISTS, MEM, STATE, USERS } from './tables-config.ts';
 import { CLIENTS, DATABASES, NODE_POOLS, POOLS, SERVERS, SOCKETS } from './tables-pools.ts';
 import { ROUTES, STATEMENTS, STATS, STATS_AVERAGES, STATS_TOTALS, TOTALS } from './tables-stats.ts';
@@ -17,8 +18,15 @@ export interface Table {
 export interface ShowCommand {
   readonly help: string;
   readonly columns: readonly Column[];
-  readonly rows: (providers: AdminProviders) => readonly Readonly<Record<string, unknown>>[];
+  readonly rows: (providers: AdminProviders) => Rows;
 }
+
+/** One whose rows have to be asked for elsewhere. */
+export interface LateShowCommand extends Omit<ShowCommand, 'rows'> {
+  readonly rows: (providers: AdminProviders) => Promise<Rows>;
+}
+
+type Rows = readonly Readonly<Record<string, unknown>>[];
 
 const NODES: ShowCommand = {
   help: 'servers: role, state, lag, freshness, and statements served through this proxy',
@@ -90,7 +98,7 @@ const PROXIES: ShowCommand = {
     })),
 };
 
-const SHOW = new Map<string, ShowCommand>([
+const SHOW = new Map<string, ShowCommand | LateShowCommand>([
   ['POOLS', POOLS],
   ['NODE_POOLS', NODE_POOLS],
   ['CLIENTS', CLIENTS],
@@ -110,6 +118,7 @@ const SHOW = new Map<string, ShowCommand>([
   ['LEASE', LEASE],
   ['SHADOW', SHADOW],
   ['PROXIES', PROXIES],
+  ['DRILLS', DRILLS],
   ['CONFIG', CONFIG],
   ['STATE', STATE],
   ['MEM', MEM],
@@ -127,6 +136,8 @@ const COMMANDS: readonly (readonly [string, string])[] = [
   ['ENABLE database', 'ends DISABLE'],
   ['RELOAD', 'reads the configuration again, as SIGHUP does'],
   ['SET setting = value', 'changes a setting of SHOW CONFIG until the next reload'],
+  [DRILL_SYNTAX, 'breaks something on purpose and tells what an application saw; a cancel aborts it'],
+  ['ABORT DRILL', 'ends the drill that runs, on whichever proxy'],
   [
     'SHUTDOWN [WAIT_FOR_CLIENTS | IMMEDIATE]',
     'as SIGTERM: sessions end between transactions; or when all have left; or now',
@@ -152,11 +163,11 @@ export function showColumns(name: string): readonly Column[] | null {
 /** More rows than a person or an exporter reads. */
 const MAX_ROWS = 10_000;
 
-export function show(name: string, providers: AdminProviders): Table | null {
+/** Null: there is no such command. */
+export async function show(name: string, providers: AdminProviders): Promise<Table | null> {
   const command = SHOW.get(name.toUpperCase());
   if (command === undefined) return null;
-  const rows = command
-    .rows(providers)
+  const rows = (await command.rows(providers))
     .slice(0, MAX_ROWS)
     .map((row) => command.columns.map(({ name: column, kind }) => textOf(row[column], kind)));
   return { columns: command.columns, rows };

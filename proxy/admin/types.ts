@@ -1,6 +1,7 @@
 import type { ActivityLog } from '../metrics/activity.ts';
 import type { Averages } from '../metrics/database-totals.ts';
 import type { Recorder } from '../metrics/recorder.ts';
+import type { Drills } from '../drill/runner.ts';
 import type { ClusterView, LeaderTarget } from '../cluster/types.ts';
 import type { ShadowRow } from '../session/shadow.ts';
 import type { Classifier, PinReason } from '../sql/types.ts';
@@ -21,6 +22,7 @@ export interface AdminProviders {
   databases(): readonly DatabaseRow[];
   users(): readonly UserRow[];
   status(): ProxyStatus;
+  readonly drills: Pick<Drills, 'running' | 'list'>;
   /** Statements that a node served so far. */
   served(node: string): Readonly<Record<NodeRole, number>>;
   activity(): { readonly recorder: Recorder; readonly averages: Averages; readonly nowMs: number };
@@ -57,6 +59,8 @@ export interface ProxyControl {
   /** False: there is no such client. */
   killClient(id: number): boolean;
   setEnabled(database: string, enabled: boolean): void;
+  /** Ends clients' sessions between transactions and takes no new ones for so long; 0 ends that. Throws ActionRefused. */
+  stepAside(seconds: number): void;
 }
 
 /**

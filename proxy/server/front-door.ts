@@ -5,6 +5,7 @@ import type { AcceptedClient, VerifierSource } from '../auth/types.ts';
 import { ConsoleCancel, isConsole, serveConsole } from '../admin/console.ts';
 import type { MetricsRegistry } from '../admin/metrics.ts';
 import type { AdminProviders, ProxyControl, StopMode } from '../admin/types.ts';
+import type { Drills } from '../drill/runner.ts';
 import type { SessionContext } from '../session/context.ts';
 import type { Session } from '../session/session.ts';
 import { drainSessions } from './drain.ts';
@@ -22,6 +23,7 @@ export interface FrontDoorOptions {
   readonly auth: LiveAuth;
   readonly metrics: MetricsRegistry;
   readonly control: () => ProxyControl;
+  readonly drills: Drills;
   readonly disabled: DisabledDatabases;
   /** Aborted when everything ends at once. */
   readonly signal: AbortSignal;
@@ -38,6 +40,7 @@ export class FrontDoor {
   readonly #strangers = new Set<Socket>();
   #others = 0;
   #draining = false;
+  #aside: NodeJS.Timeout | null = null;
 
   constructor(options: FrontDoorOptions) {
     this.#options = options;
@@ -58,7 +61,30 @@ export class FrontDoor {
   }
 
   get draining(): boolean {
-    return this.#draining;
+    return this.#draining || this.#aside !== null;
+  }
+
+  /**
+   * A drill: ends all sessions, each between two transactions where `proxy.drainMs` allows, and lets nobody in until the time is
+   * over. Its timer is this process's own: whoever asked for it need not live. 0 ends it now.
+   */
+  stepAside(ms: number): void {
+    if (this.#aside !== null) clearTimeout(this.#aside);
+    this.#aside = null;
+    if (ms === 0 || this.#draining) return;
+    this.#aside = setTimeout(() => {
+      this.#aside = null;
+    }, ms);
+    this.#aside.unref();
+    const { context } = this.#options;
+    void drainSessions({
+      sessions: this.sessions,
+      arriving: () => 0,
+      mode: () => 'transactions',
+      leaveMs: 0,
+      drainMs: () => Math.min(context.config.drainMs, ms),
+      nowMs: () => context.clock.nowMs(),
+    });
   }
 
   /** `local`: over the Unix socket. Takes the socket over. */
@@ -158,7 +184,7 @@ export class FrontDoor {
   }
 
   async #console(client: AcceptedClient, providers: AdminProviders): Promise<void> {
-    const { context, signal } = this.#options;
+    const { context, signal, drills } = this.#options;
     const control = this.#options.control();
     const { consoleUsers, statsUsers } = context.config;
     const rights = consoleUsers.includes(client.user) ? 'all' : statsUsers.includes(client.user) ? 'look' : 'none';
@@ -167,13 +193,14 @@ export class FrontDoor {
       cancel.fire();
       done();
     });
-    await this.#count(serveConsole(client, { providers, control, rights, key, cancel, signal }));
+    await this.#count(serveConsole(client, { providers, control, drills, rights, key, cancel, signal }));
     context.cancelKeys.revoke(key);
   }
 
   /** Null: the client may come in. */
   #refusal(client: AcceptedClient): ClientError | null {
     const { context, disabled } = this.#options;
+    if (this.#aside !== null) return steppedAside();
     if (disabled.has(client.database)) return notAccepting(client.database);
     return tooManyClients(context.config, this.clients, this.sessions, client);
   }
@@ -222,6 +249,16 @@ function describe({ client, socket, processId, told }: Session): Record<string, 
     application: told.get('application_name') ?? parameters.get('application_name') ?? '',
     tls: 'encrypted' in socket,
   };
+}
+
+function steppedAside(): ClientError {
+  return new ClientError({
+    sqlState: '57P03',
+    severity: 'FATAL',
+    message: 'this proxy takes no clients for a moment: a drill',
+    hint: 'Connect to another proxy of the cluster.',
+    safeToRetry: true,
+  });
 }
 
 function notAccepting(database: string): ClientError {

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ActionRefused } from '../admin/action-refused.ts';
 import type { ProxyControl } from '../admin/types.ts';
 import { ClientError } from '../../common/errors.ts';
 import type { Logger } from '../../common/logger.ts';
@@ -31,6 +32,9 @@ export interface OperationsOptions {
   readonly pools: PoolSet;
   readonly sessions: ReadonlySet<Session>;
   readonly disabled: DisabledDatabases;
+  readonly aside: (ms: number) => void;
+  /** `drills`. */
+  readonly drills: { readonly enabled: boolean; readonly maxSeconds: number };
   readonly logger: Logger;
 }
 
@@ -87,6 +91,15 @@ export function createControl(options: OperationsOptions): ProxyControl {
     setEnabled(database, enabled) {
       log(enabled ? 'enable' : 'disable', database);
       disabled.set(database, !enabled);
+    },
+    stepAside(seconds) {
+      const { enabled, maxSeconds } = options.drills;
+      if (!enabled && seconds > 0) throw new ActionRefused(409, 'drills are turned off here (drills.enabled)');
+      if (!(seconds >= 0 && seconds <= maxSeconds)) {
+        throw new ActionRefused(409, `seconds must be from 0 to ${maxSeconds} (drills.maxSeconds)`);
+      }
+      log('step-aside', null, { seconds });
+      options.aside(seconds * 1000);
     },
   };
 }

@@ -17,6 +17,7 @@ export interface ProviderOptions {
   /** As the process was started. */
   readonly started: LeaseholdConfig;
   readonly disabled: DisabledDatabases;
+  readonly drills: AdminProviders['drills'];
   readonly clients: () => number;
   /** Connections that are still logging in. */
   readonly arriving: () => number;
@@ -37,11 +38,12 @@ export function createProviders(options: ProviderOptions): AdminProviders {
     databases: () => databaseRows(options),
     users: () => userRows(options),
     status: () => statusOf(options),
+    drills: options.drills,
     served: (node) => metrics.served(node),
     activity: () => ({ recorder: metrics.recorder, averages: metrics.averages, nowMs: metrics.log.nowMs() }),
     config: () => ({
-      current: { cluster: started.cluster, proxy: context.config },
-      defaults: { cluster: DEFAULTS.cluster, proxy: DEFAULTS.proxy },
+      current: { cluster: started.cluster, proxy: context.config, drills: started.drills },
+      defaults: { cluster: DEFAULTS.cluster, proxy: DEFAULTS.proxy, drills: DEFAULTS.drills },
     }),
     memory: () => process.memoryUsage(),
   };

@@ -2,12 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { LeaseholdConfig } from '../../common/config/schema.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { LeaseStore } from '../../election/store/port.ts';
-import { createClusterActions } from '../admin/actions.ts';
+import { type ClusterActions, createClusterActions } from '../admin/actions.ts';
 import { type HttpApi, startHttp } from '../admin/http.ts';
 import { notReadyReason } from '../admin/status.ts';
 import type { AdminProviders, ProxyControl } from '../admin/types.ts';
 import { createRegistration, type Registration } from '../cluster/registration.ts';
 import { randomBytes } from 'node:crypto';
+import type { DrillRunner } from '../drill/runner.ts';
+import { createDrills } from './drills.ts';
 import { FrontDoor } from './front-door.ts';
 import { type Doors, openDoors } from './listener.ts';
 import { loadAuth } from './live-auth.ts';
@@ -59,17 +61,30 @@ export async function runProxy(options: ProxyOptions): Promise<RunningProxy> {
   const stopping = new Stopping(options.signal);
   const stop = new AbortController();
   const disabled = new DisabledDatabases();
+  const actions = createActions(config, parts);
+  const ownDrills = createDrills(config, parts, actions);
+  const drills = ownDrills.runner;
   const door = new FrontDoor({
     context,
     verifiers,
     auth,
     metrics,
     control: () => control,
+    drills,
     disabled,
     signal: stop.signal,
   });
   const { pools } = context;
-  const control = createControl({ reloader, stopping, pools, sessions: door.sessions, disabled, logger });
+  const control = createControl({
+    reloader,
+    stopping,
+    pools,
+    sessions: door.sessions,
+    disabled,
+    aside: (ms) => door.stepAside(ms),
+    drills: config.drills,
+    logger,
+  });
   parts.closers.push(sweepTimeouts(context, door.sessions));
   const providers = createProviders({
     context,
@@ -78,12 +93,14 @@ export async function runProxy(options: ProxyOptions): Promise<RunningProxy> {
     metrics,
     started: config,
     disabled,
+    drills,
     clients: () => door.clients,
     arriving: () => door.arriving,
     draining: () => door.draining,
   });
   try {
-    const http = await openHttp(config, parts, providers, control, logger);
+    const http = await openHttp(config, parts, providers, { control, actions, drills }, logger);
+    parts.closers.push(() => ownDrills.close());
     parts.closers.push(() => http.close());
     if (proxy.listen.reusePort) await untilReady(providers, options.signal);
     const doors = await openDoors(proxy.listen, (socket, local) => door.onConnection(socket, local, providers));
@@ -118,23 +135,29 @@ function openHttp(
   config: LeaseholdConfig,
   parts: ProxyParts,
   providers: AdminProviders,
-  control: ProxyControl,
+  operators: {
+    readonly control: ProxyControl;
+    readonly actions: ClusterActions;
+    readonly drills: DrillRunner;
+  },
   logger: Logger,
 ): Promise<HttpApi> {
   const { proxy, cluster } = config;
-  const apiToken = cluster.apiToken ?? null;
-  const { store, context, metrics } = parts;
   return startHttp({
     ...proxy.http,
+    ...operators,
     providers,
-    metrics,
-    actions: createClusterActions({ store, cluster: cluster.name, view: () => context.lease.view, apiToken }),
+    metrics: parts.metrics,
     reusePort: proxy.listen.reusePort,
-    control,
-    apiToken,
+    apiToken: cluster.apiToken ?? null,
     hostNames: proxy.advertise === undefined ? [] : [proxy.advertise.host],
     logger,
   });
+}
+
+function createActions(config: LeaseholdConfig, { store, context }: ProxyParts): ClusterActions {
+  const { name, apiToken = null } = config.cluster;
+  return createClusterActions({ store, cluster: name, view: () => context.lease.view, apiToken });
 }
 
 function register(

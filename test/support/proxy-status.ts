@@ -5,6 +5,7 @@ import { createProxyMetrics, type MetricsRegistry } from '../../proxy/admin/metr
 import { type Lsn, parseLsn, type Term } from '../../common/lsn.ts';
 import type { MemberRecord } from '../../election/store/records.ts';
 import type { AdminProviders, PoolRow, ProxyStatus } from '../../proxy/admin/types.ts';
+import { NO_DRILLS } from './drills.ts';
 import type { NodeFreshness } from '../../replication-monitor/types.ts';
 
 /** A cluster of three as a proxy sees it: node1 leads term 7, node2 follows 300 ms behind, node3's agent is gone. */
@@ -84,6 +85,7 @@ export function exampleProviders(
   const { proxy, cluster } = leaseholdConfig.parse({});
   return {
     status,
+    drills: NO_DRILLS,
     pools: () => [examplePool('node2', 'follower'), examplePool('node1', 'leader')],
     clients: () => [
       {
