@@ -65,4 +65,5 @@ test('ready means: etcd was heard, and there is a leader or a follower that may 
   assert.match(notReadyReason(exampleStatus({ leader: null, freshness: nobody })) ?? '', /neither a leader nor/);
   assert.match(notReadyReason(exampleStatus({ view: { ...view, confirmedAtMs: -Infinity } })) ?? '', /etcd/);
   assert.match(notReadyReason(exampleStatus({ draining: true })) ?? '', /stopping/);
+  assert.match(notReadyReason(exampleStatus({ standsAside: true })) ?? '', /drill/);
 });

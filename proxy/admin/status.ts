@@ -98,6 +98,7 @@ export function buildStatus(status: ProxyStatus): StatusReport {
 /** Null: ready. Else why this proxy cannot serve anything, for a person. */
 export function notReadyReason(status: ProxyStatus): string | null {
   if (status.draining) return 'the proxy is stopping';
+  if (status.standsAside) return 'a drill has this proxy send its clients away for a moment';
   if (status.view.confirmedAtMs === -Infinity) return 'etcd has not answered yet';
   if (status.leader !== null) return null;
   const follower = [...status.freshness.nodes.values()].some((node) => node.role === 'follower' && node.usable);

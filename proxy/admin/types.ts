@@ -204,6 +204,8 @@ export interface ProxyStatus {
   readonly classifier: Classifier['stats'];
   /** Stopping: no new clients. */
   readonly draining: boolean;
+  /** A drill has it send its clients away for a moment. */
+  readonly standsAside: boolean;
 }
 
 export type NodeRole = 'leader' | 'follower';

@@ -100,6 +100,16 @@ test('an abort during a fault that lasts ends it', async () => {
   assert.equal(report.worstLagBytes, 4096);
 });
 
+test('an agent that is stopped cannot be told to go on: an abort waits for the end of the fault', async () => {
+  const it = fake(facts());
+  const abort = new AbortController();
+  setTimeout(() => abort.abort(), 30);
+  const report = await run(it, request('freeze', { what: 'agent', seconds: 1 }), abort);
+  assert.deepEqual(it.calls, ['start', 'strike node1', 'finish']);
+  assert.equal(report.outcome, 'aborted');
+  assert.ok((report.timeline.find((one) => one.type === 'lifted')?.atMs ?? 0) >= 1000);
+});
+
 test('guards are asked once more right before the fault', async () => {
   const it = fake(facts({ held: true }));
   const report = await run(it, request('crash'));

@@ -159,7 +159,7 @@ class Engine {
   }
 
   async #strikeAndWait(canary: Pick<Canary, 'firstAcknowledgedAfter'>): Promise<void> {
-    const { say, abort } = this.#run;
+    const { say } = this.#run;
     const plan = this.#plan;
     say(`now: ${plan.does}; expected stall of writes: ${predictionText(plan.predicted)}`);
     const struckMs = this.#world.nowMs();
@@ -173,28 +173,27 @@ class Engine {
       say(this.#problem);
       return;
     }
-    if (plan.seconds !== null) {
-      await this.#outlast(canary, struckMs + plan.seconds * 1000);
-      if (abort.aborted) {
-        this.#aborted = true;
-        await this.#world.lift(plan);
-      }
-      this.#see({
-        type: 'lifted',
-        node: null,
-        text: abort.aborted ? 'the fault was ended early' : 'the fault is over',
-      });
-      say(abort.aborted ? 'aborted: the fault is ended' : 'the fault is over');
-    }
+    if (plan.seconds !== null) await this.#untilLifted(canary, struckMs + plan.seconds * 1000);
     await this.#untilInStep(canary, struckMs);
     await this.#pause(this.#times.afterMs, false);
   }
 
-  async #outlast(canary: Pick<Canary, 'firstAcknowledgedAfter'>, untilMs: number): Promise<void> {
-    while (this.#world.nowMs() < untilMs && !this.#run.abort.aborted) {
+  /** Until the fault ends by itself, or an abort has ended it. */
+  async #untilLifted(canary: Pick<Canary, 'firstAcknowledgedAfter'>, untilMs: number): Promise<void> {
+    const { say, abort } = this.#run;
+    let early = false;
+    while (this.#world.nowMs() < untilMs && !early) {
       this.#tellLeader(canary);
       await this.#look();
+      if (!abort.aborted || this.#aborted) continue;
+      this.#aborted = true;
+      early = canBeLifted(this.#plan);
+      if (!early) say('aborting: an agent that is stopped hears nothing; the fault ends by its own timer');
     }
+    if (early) await this.#world.lift(this.#plan);
+    const text = early ? 'the fault was ended early' : 'the fault is over';
+    this.#see({ type: 'lifted', node: null, text });
+    say(early ? 'aborting: the fault is ended' : text);
   }
 
   /** Once, when writes go on under a new leader. */
@@ -264,6 +263,10 @@ class Engine {
     const zero = this.#struckMs ?? 0;
     return this.#struckMs === null ? [] : this.#timeline.map(({ atMs, what }) => ({ ...what, atMs: atMs - zero }));
   }
+}
+
+function canBeLifted({ kind, what }: DrillPlan): boolean {
+  return kind !== 'freeze' || what !== 'agent';
 }
 
 /** The second look must not choose another one than the operator was told. */

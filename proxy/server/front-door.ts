@@ -61,7 +61,12 @@ export class FrontDoor {
   }
 
   get draining(): boolean {
-    return this.#draining || this.#aside !== null;
+    return this.#draining;
+  }
+
+  /** A drill has it take no clients for a moment. */
+  get standsAside(): boolean {
+    return this.#aside !== null;
   }
 
   /**

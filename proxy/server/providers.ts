@@ -22,6 +22,7 @@ export interface ProviderOptions {
   /** Connections that are still logging in. */
   readonly arriving: () => number;
   readonly draining: () => boolean;
+  readonly standsAside: () => boolean;
 }
 
 /** What console, HTTP API and metrics ask of the running proxy. */
@@ -80,5 +81,6 @@ function statusOf(options: ProviderOptions): ProxyStatus {
     maxClients: config.maxClients,
     classifier: classifier.stats,
     draining: options.draining(),
+    standsAside: options.standsAside(),
   };
 }

@@ -97,6 +97,7 @@ export async function runProxy(options: ProxyOptions): Promise<RunningProxy> {
     clients: () => door.clients,
     arriving: () => door.arriving,
     draining: () => door.draining,
+    standsAside: () => door.standsAside,
   });
   try {
     const http = await openHttp(config, parts, providers, { control, actions, drills }, logger);

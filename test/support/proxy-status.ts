@@ -71,6 +71,7 @@ export function exampleStatus(changes: Partial<ProxyStatus> = {}): ProxyStatus {
     paused: false,
     classifier: { hits: 90, misses: 10, entries: 8, parseMs: 1.5 },
     draining: false,
+    standsAside: false,
     ...changes,
   };
 }
