@@ -19,6 +19,8 @@ export interface ClusterView {
   readonly leader: Stored<records.LeaderRecord> | null;
   /** Create revision of the leader key whatever its value is; 0 where it does not exist. */
   readonly leaderCreateRevision: number;
+  /** Mod revision of a leader key that hangs on no lease, which no agent writes: it would outlive its holder. 0: there is none. */
+  readonly leaderWithoutLease: number;
   readonly sync: Stored<records.SyncRecord> | null;
   readonly route: records.RouteRecord | null;
   readonly system: records.SystemRecord | null;
@@ -35,6 +37,7 @@ export interface ClusterView {
 /** Decodes a snapshot of the prefix of `cluster`. Keys outside the prefix and unknown keys are ignored. */
 export function readClusterView(cluster: string, snapshot: StoreSnapshot): ClusterView {
   const keys = keysOf(cluster);
+  const leader = snapshot.keys.get(keys.leader);
   const damaged: string[] = [];
   const one = <S extends Parameters<typeof records.decodeRecord>[0]>(key: string, schema: S) => {
     const stored = snapshot.keys.get(key);
@@ -60,7 +63,8 @@ export function readClusterView(cluster: string, snapshot: StoreSnapshot): Clust
     revision: snapshot.revision,
     term: readTerm(keys, snapshot, damaged),
     leader: one(keys.leader, records.leaderRecord),
-    leaderCreateRevision: snapshot.keys.get(keys.leader)?.createRevision ?? 0,
+    leaderCreateRevision: leader?.createRevision ?? 0,
+    leaderWithoutLease: leader?.lease === null ? leader.modRevision : 0,
     sync: one(keys.sync, records.syncRecord),
     route: one(keys.route, records.routeRecord)?.record ?? null,
     system: one(keys.system, records.systemRecord)?.record ?? null,

@@ -13,6 +13,7 @@ export function initialState(config: CoreConfig, local: LocalState): AgentState 
     savingLocal: null,
     view: null,
     leaderGoneSinceMs: null,
+    leaderWithoutLease: null,
     ownRevision: 0,
     server: {
       data: null,

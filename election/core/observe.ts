@@ -3,6 +3,7 @@ import { encodeRecord, type MemberRecord, memberRecord } from '../store/records.
 import type { ClusterView } from './cluster-view.ts';
 import { lacksFollowers, streamingByConsent } from './facts.ts';
 import type { LeaderSeen } from './forced.ts';
+import { seenWithoutLease } from './orphan.ts';
 import { termOf } from './state.ts';
 import type { Answer, Turn } from './turn.ts';
 import type { Input } from './types.ts';
@@ -22,7 +23,9 @@ export function observe(turn: Turn, input: Input): void {
       const { view } = input;
       if (turn.state.view !== null && view.revision < turn.state.view.revision) return;
       const gone = view.leaderCreateRevision === 0 ? (turn.state.leaderGoneSinceMs ?? turn.now) : null;
-      turn.set({ view, leaderGoneSinceMs: gone, leaderSeen: leaderIn(view) ?? turn.state.leaderSeen });
+      const leaderWithoutLease = seenWithoutLease(turn, view.leaderWithoutLease);
+      const leaderSeen = leaderIn(view) ?? turn.state.leaderSeen;
+      turn.set({ view, leaderGoneSinceMs: gone, leaderWithoutLease, leaderSeen });
       return;
     }
     case 'command': {

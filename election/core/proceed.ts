@@ -5,7 +5,7 @@ import { proceedCopying } from './copy.ts';
 import { proceedFenced, proceedFollower } from './follow.ts';
 import { proceedInit } from './init.ts';
 import { proceedHeld, proceedOpen } from './lead.ts';
-import { releaseOrphan } from './orphan.ts';
+import { releaseOrphan, releaseWithoutLease } from './orphan.ts';
 import { proceedPromoting } from './promote.ts';
 import { proceedDraining } from './switchover.ts';
 import type { Turn } from './turn.ts';
@@ -13,6 +13,7 @@ import type { Turn } from './turn.ts';
 /** Starts whatever the mode may start now, by the facts as they stand; at most one thing in each lane. */
 export function proceed(turn: Turn): void {
   releaseOrphan(turn);
+  releaseWithoutLease(turn);
   const { mode } = turn.state;
   switch (mode.kind) {
     case 'INIT':

@@ -21,6 +21,8 @@ export interface AgentState {
   readonly view: ClusterView | null;
   /** Since when the view shows no leader key; null while there is one, or before the first view. */
   readonly leaderGoneSinceMs: number | null;
+  /** A leader key that hangs on no lease, by its mod revision, and since when it has been seen so. */
+  readonly leaderWithoutLease: { readonly revision: number; readonly sinceMs: number } | null;
   /** Revision of the latest transaction that this node made as (or to become) leader: older views say nothing of it. */
   readonly ownRevision: number;
   readonly server: ServerFacts;

@@ -53,6 +53,7 @@ export function viewOf({ term, sync, pledges = [], members = [], history = [] }:
     term: { value: termOf(term), modRevision: 40 },
     leader: null,
     leaderCreateRevision: 0,
+    leaderWithoutLease: 0,
     sync: sync === undefined ? null : { ...stored, record: sync, modRevision: 41 },
     route: null,
     system: { systemId: '7', initialisedBy: 'a' },

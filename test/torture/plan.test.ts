@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Random } from '../simulation/random.ts';
-import { drawRound, FAULTS, type PlanOptions, type Round } from './plan.ts';
+import { drawRound, FAULTS, parseRound, type PlanOptions, type Round } from './plan.ts';
 import { distribution, longestGap } from './report.ts';
 
 const OPTIONS: PlanOptions = { ttlMs: 3000, capabilities: new Set(['network', 'disks'] as const) };
@@ -38,6 +38,17 @@ test('what the machine cannot do is not drawn', () => {
 test('only what was asked for is drawn', () => {
   const { faults } = drawRound(new Random(1), { ...OPTIONS, only: ['kill-node'] });
   assert.deepEqual(new Set(faults.map(({ name }) => name)), new Set(['kill-node']));
+});
+
+test('a round can be given in words', () => {
+  const round = parseRound('pause-guards leader 7000, cut-from-peers leader in 500 @200, switchover any');
+  assert.deepEqual(round.faults, [
+    { name: 'pause-guards', target: 'leader', afterMs: 0, lastingMs: 7000 },
+    { name: 'cut-from-peers', target: 'leader in', afterMs: 200, lastingMs: 500 },
+    { name: 'switchover', target: 'any', afterMs: 0, lastingMs: 0 },
+  ]);
+  assert.throws(() => parseRound('kill-nobody leader'), /no such fault/);
+  assert.throws(() => parseRound('kill-node proxy1'), /no such target/);
 });
 
 test('the longest gap is looked for within its bounds, and the bounds count', () => {

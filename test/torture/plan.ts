@@ -102,10 +102,13 @@ export interface PlanOptions {
   readonly capabilities: ReadonlySet<Capability>;
   /** Only these. */
   readonly only?: readonly FaultName[];
+  /** This one again and again, instead of what is drawn. */
+  readonly always?: Round;
 }
 
 /** The next round. The plan of a run is the rounds drawn one after another from a generator of its own; it depends on the seed alone. */
 export function drawRound(random: Random, options: PlanOptions): Round {
+  if (options.always !== undefined) return options.always;
   const kinds = (Object.keys(FAULTS) as FaultName[])
     .filter((name) => isPossible(FAULTS[name].needs, options.capabilities))
     .filter((name) => options.only === undefined || options.only.includes(name));
@@ -126,6 +129,26 @@ export function drawRound(random: Random, options: PlanOptions): Round {
 
 function isPossible(needs: FaultKind['needs'], capabilities: ReadonlySet<Capability>): boolean {
   return needs === 'nothing' || capabilities.has(needs);
+}
+
+/**
+ * A round in words, to see one course of things again and again: `kill-node leader 9000, switchover any @500` is name, target,
+ * how long it lasts and when it begins, both in ms and 0 by default. Throws where that is no fault.
+ */
+export function parseRound(text: string): Round {
+  const faults = text.split(',').map((part): PlannedFault => {
+    const words = part.trim().split(/\s+/);
+    const afterMs = Number(words.find((word) => word.startsWith('@'))?.slice(1) ?? 0);
+    const [name = '', ...rest] = words.filter((word) => !word.startsWith('@'));
+    const lastingMs = /^\d+$/.test(rest.at(-1) ?? '') ? Number(rest.pop()) : 0;
+    const target = rest.join(' ');
+    const kind: FaultKind | undefined = FAULTS[name as FaultName];
+    if (kind === undefined) throw new Error(`no such fault: ${name}; there are ${Object.keys(FAULTS).join(', ')}`);
+    if (!kind.targets.includes(target))
+      throw new Error(`${name}: no such target: ${target}; there are ${kind.targets.join(', ')}`);
+    return { name: name as FaultName, target, afterMs, lastingMs };
+  });
+  return { faults, recovers: true, restMs: 1000 };
 }
 
 export function describeFault({ name, target, lastingMs }: PlannedFault): string {

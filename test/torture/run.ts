@@ -5,7 +5,7 @@ import type { ClientContext } from './client.ts';
 import { NotWithin, PROXIES, TortureCluster } from './cluster.ts';
 import { compareNodes, readRows } from './contents.ts';
 import { Nemesis } from './nemesis.ts';
-import type { Capability, FaultName } from './plan.ts';
+import type { Capability, FaultName, Round } from './plan.ts';
 import { runReader } from './reader.ts';
 import { Recorder } from './recorder.ts';
 import { makeReport, type TortureReport } from './report.ts';
@@ -20,6 +20,7 @@ export interface TortureOptions {
   readonly readers: number;
   readonly ttlMs: number;
   readonly only?: readonly FaultName[];
+  readonly always?: Round;
   readonly keep?: boolean;
   readonly say: (line: string) => void;
 }
@@ -46,8 +47,13 @@ export async function torture(options: TortureOptions, signal: AbortSignal): Pro
   const capabilities = new Set<Capability>();
   if (cluster.network.missing === null) capabilities.add('network');
   if (cluster.disks.missing === null) capabilities.add('disks');
-  const { ttlMs, seed, only } = options;
-  const plan = { ttlMs, capabilities, ...(only === undefined ? {} : { only }) };
+  const { ttlMs, seed, only, always } = options;
+  const plan = {
+    ttlMs,
+    capabilities,
+    ...(only === undefined ? {} : { only }),
+    ...(always === undefined ? {} : { always }),
+  };
   const nemesis = new Nemesis(cluster, recorder, { ...plan, seed, say });
   const violations = await underLoad(options, { cluster, recorder, nemesis }, signal);
   const report = makeReport({ options, leftOut, recorder, nemesis, observer: cluster.observer, violations });

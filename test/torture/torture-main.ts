@@ -1,12 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { providePrograms } from '../support/programs.ts';
-import { FAULTS, type FaultName } from './plan.ts';
+import { FAULTS, type FaultName, parseRound } from './plan.ts';
 import { printReport } from './report.ts';
 import { torture, type TortureOptions } from './run.ts';
 
 /**
- * `npm run torture -- --minutes N --seed S [--only kill-node,isolate-node] [--report FILE] [--keep]`: real clusters, real
+ * `npm run torture -- --minutes N --seed S [--only kill-node,isolate-node] [--round 'kill-node leader 9000'] [--report FILE] [--keep]`: real clusters, real
  * clients, faults drawn from the seed, and a checker over what clients were told. Exit code 1 unless everything held. Ctrl-C
  * ends it, and everything that it started.
  */
@@ -33,6 +33,7 @@ function readOptions(): { options: TortureOptions; reportFile: string | null } {
       readers: { type: 'string', default: '6' },
       ttl: { type: 'string', default: '3000' },
       only: { type: 'string' },
+      round: { type: 'string' },
       report: { type: 'string' },
       keep: { type: 'boolean', default: false },
     },
@@ -49,6 +50,7 @@ function readOptions(): { options: TortureOptions; reportFile: string | null } {
     readers: Number(values.readers),
     ttlMs: Number(values.ttl),
     ...(only === undefined ? {} : { only }),
+    ...(values.round === undefined ? {} : { always: parseRound(values.round) }),
     keep: values.keep,
     say: (line: string) => console.log(line),
   };
