@@ -56,9 +56,16 @@ export interface ClientErrorFields {
   readonly severity?: Severity;
   readonly detail?: string;
   readonly hint?: string;
+  /** Where PostgreSQL's own source raises it, for drivers that know the error by that (fields F and R). */
+  readonly source?: ErrorSource;
   /** True only where the statement provably did not run. */
   readonly safeToRetry?: boolean;
   readonly cause?: unknown;
+}
+
+export interface ErrorSource {
+  readonly file: string;
+  readonly routine: string;
 }
 
 /** An error that a PostgreSQL client sees as an ErrorResponse. */
@@ -67,6 +74,7 @@ export class ClientError extends LeaseholdError {
   readonly severity: Severity;
   readonly detail: string | undefined;
   readonly hint: string | undefined;
+  readonly source: ErrorSource | undefined;
   readonly safeToRetry: boolean;
 
   constructor(fields: ClientErrorFields) {
@@ -75,6 +83,7 @@ export class ClientError extends LeaseholdError {
     this.severity = fields.severity ?? 'ERROR';
     this.detail = fields.detail;
     this.hint = fields.hint;
+    this.source = fields.source;
     this.safeToRetry = fields.safeToRetry ?? false;
   }
 }

@@ -229,9 +229,13 @@ function write(session: Session, backend: Backend, writes: readonly Buffer[]): v
   if (backend.encrypted || !backend.refuses) session.outcome.sent = true;
 }
 
-/** As a server says it that has kept the statement (RevalidateCachedQuery). */
+/** As a server says it that has kept the statement: JDBC's driver and asyncpg prepare anew when they hear it from this routine. */
 const CHANGED = errorResponse(
-  new ClientError({ sqlState: '0A000', message: 'cached plan must not change result type' }),
+  new ClientError({
+    sqlState: '0A000',
+    message: 'cached plan must not change result type',
+    source: { file: 'plancache.c', routine: 'RevalidateCachedQuery' },
+  }),
 );
 /** A portal that no client names: executing it fails, and that is what it is for. */
 const CERTAIN_FAILURE = execute('leasehold: no such portal');

@@ -74,6 +74,10 @@ test('an error carries severity twice, SQLSTATE, message, detail and hint', () =
     file: '',
     routine: '',
   });
+  const source = { file: 'plancache.c', routine: 'RevalidateCachedQuery' };
+  const known = encode.errorResponse(new ClientError({ sqlState: '0A000', message: 'x', source }));
+  const { file, routine } = decode.decodeErrorFields(...bodyOf(known, 'E'));
+  assert.deepEqual({ file, routine }, source);
   const notice = encode.noticeResponse({ severity: 'WARNING', sqlState: '25P01', message: 'x' });
   assert.equal(decode.decodeErrorFields(...bodyOf(notice, 'N')).severity, 'WARNING');
 });

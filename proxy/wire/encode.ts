@@ -1,4 +1,4 @@
-import type { ClientError } from '../../common/errors.ts';
+import type { ClientError, ErrorSource } from '../../common/errors.ts';
 import { message, putString, request, strings } from './build.ts';
 
 /**
@@ -128,6 +128,7 @@ export interface Notice {
   readonly message: string;
   readonly detail?: string | undefined;
   readonly hint?: string | undefined;
+  readonly source?: ErrorSource | undefined;
 }
 
 export function noticeResponse(notice: Notice): Buffer {
@@ -216,10 +217,11 @@ function ready(status: TransactionStatus): Buffer {
 
 /** S is the severity translated to the server's language, V the same untranslated: here they never differ. */
 function report(type: 'E' | 'N', severity: string, fields: Omit<Notice, 'severity'>): Buffer {
-  const { sqlState, message: text, detail, hint } = fields;
+  const { sqlState, message: text, detail, hint, source } = fields;
   let length = 2 * (severity.length + 2) + sqlState.length + 2 + Buffer.byteLength(text) + 2 + 1;
   if (detail !== undefined) length += Buffer.byteLength(detail) + 2;
   if (hint !== undefined) length += Buffer.byteLength(hint) + 2;
+  if (source !== undefined) length += source.file.length + 2 + source.routine.length + 2;
   const out = message(type, length);
   let at = putField(out, 5, 'S', severity);
   at = putField(out, at, 'V', severity);
@@ -227,6 +229,10 @@ function report(type: 'E' | 'N', severity: string, fields: Omit<Notice, 'severit
   at = putField(out, at, 'M', text);
   if (detail !== undefined) at = putField(out, at, 'D', detail);
   if (hint !== undefined) at = putField(out, at, 'H', hint);
+  if (source !== undefined) {
+    at = putField(out, at, 'F', source.file);
+    at = putField(out, at, 'R', source.routine);
+  }
   out[at] = 0;
   return out;
 }

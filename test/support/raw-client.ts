@@ -106,8 +106,9 @@ function describe(message: Buffer): string {
   const type = String.fromCharCode(message[0] as number);
   const body = message.subarray(5);
   if (type === 'E' || type === 'N') {
-    const { severity, sqlState, message: text, detail, hint } = decodeErrorFields(message, 5, message.length);
-    return [type, severity, sqlState, text, detail, hint].join('|');
+    const { severity, sqlState, message: text, detail, hint, routine } = decodeErrorFields(message, 5, message.length);
+    const known = sqlState === '0A000' ? [routine] : []; // drivers know a plan that has changed by the routine that says so
+    return [type, severity, sqlState, text, detail, hint, ...known].join('|');
   }
   if (type === 'A') return `A|${body.subarray(4).toString('latin1')}`; // without the notifier's pid
   if (type === 'K') return 'K';
