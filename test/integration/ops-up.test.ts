@@ -167,6 +167,12 @@ test('the commands work on a running cluster, and nothing outlives an up that wa
   t.diagnostic(change.stdout.trim().replaceAll('\n', '; '));
   assert.match(change.stdout, new RegExp(`${leader.node} → ${target}`));
 
+  // A drill waits for nobody: right after a change of the leader its guards refuse.
+  const bound = performance.now() + 60_000;
+  while (cli('drill', 'crash', '--dry-run').status !== 0) {
+    assert.ok(performance.now() < bound, cli('drill', 'crash', '--dry-run').stdout + output());
+    await sleep(200);
+  }
   const drill = cli('drill', 'crash', '--yes');
   assert.equal(drill.status, 0, drill.stdout + drill.stderr + output());
   t.diagnostic(drill.stdout.trim().replaceAll('\n', '; '));
