@@ -89,3 +89,15 @@ export function quoteLiteral(text: string): string {
   const doubled = text.replaceAll("'", "''");
   return doubled.includes('\\') ? `E'${doubled.replaceAll('\\', '\\\\')}'` : `'${doubled}'`;
 }
+
+/** `image` less one entry; `empty` when none is left. */
+export function without<T>(
+  image: ReadonlyMap<string, T>,
+  name: string,
+  empty: ReadonlyMap<string, T>,
+): ReadonlyMap<string, T> {
+  if (!image.has(name)) return image;
+  const next = new Map(image);
+  next.delete(name);
+  return next.size === 0 ? empty : next;
+}

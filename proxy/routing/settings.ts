@@ -1,7 +1,7 @@
 import type { Isolation, StatementDetail } from '../sql/types.ts';
 import { dateStyleSetting } from './date-style.ts';
 import { isOwnSetting, NO_OWN, type OwnValues, withOwn } from './own-settings.ts';
-import { IDENTITY_SETTINGS, NO_SETTINGS, type Setting, type SettingsImage } from './settings-image.ts';
+import { IDENTITY_SETTINGS, NO_SETTINGS, type Setting, type SettingsImage, without } from './settings-image.ts';
 import type { TransactionDefaults } from './transaction.ts';
 
 /** Bounds of one session's record; beyond them the session must be pinned (`overflowed`). */
@@ -58,6 +58,17 @@ export class SessionSettings {
   /** What holds after the open transaction, if it commits; outside of one, what a backend must have. */
   get image(): SettingsImage {
     return this.#session;
+  }
+
+  /** The start-up value of a setting that holds for the session, or will when a SET LOCAL ends; undefined: it holds another one, or has none. */
+  startupValueOf(name: string): string | undefined {
+    const setting = this.#session.get(name);
+    return setting === this.#defaults.get(name) ? setting?.value : undefined;
+  }
+
+  /** The value that SET LOCAL gave in the open transaction. */
+  localValueOf(name: string): string | undefined {
+    return this.#local.get(name)?.value;
   }
 
   /** What a backend must have before a unit outside any transaction; in one, what it had when that began. */
@@ -217,11 +228,13 @@ export class SessionSettings {
     this.#holdOwn(this.#ownDefaults);
   }
 
-  /** DISCARD ALL may not run in a transaction; it resets the identity too. */
+  /** It resets the identity too. It may not run in a transaction block, and commits at once: what comes behind it is another transaction. */
   #discardAll(): void {
     this.#session = this.#defaults;
     this.#local = NO_LOCALS;
+    const inTransaction = this.#levels.length > 0;
     this.#levels = [];
+    if (inTransaction) this.beginTransaction();
     this.#overflowed = false;
     this.#holdOwn(this.#ownDefaults);
   }
@@ -282,13 +295,3 @@ export class SessionSettings {
 
 const TRUE_TEXT = /^(?:on|1|t|tr|tru|true|y|ye|yes)$/i;
 const ISOLATIONS: readonly Isolation[] = ['read uncommitted', 'read committed', 'repeatable read', 'serializable'];
-function without<T>(
-  image: ReadonlyMap<string, T>,
-  name: string,
-  empty: ReadonlyMap<string, T>,
-): ReadonlyMap<string, T> {
-  if (!image.has(name)) return image;
-  const next = new Map(image);
-  next.delete(name);
-  return next.size === 0 ? empty : next;
-}

@@ -46,7 +46,11 @@ export function alignment(session: Session, unit: Unit, backend: Backend): Align
   const wiped = statements.unknown;
   if (wiped) steps.push(wipe(backend));
   if (unit.named !== null) {
-    for (const [name, wanted] of unit.named) alignName(session, backend, name, wanted, wiped, steps);
+    for (const [name, wanted] of unit.named) {
+      // What the unit itself parses will say there what is wrong with it.
+      const ofUnit = unit.entries.some(({ kind, prepared }) => kind === 'parse' && prepared === wanted);
+      alignName(session, backend, name, wanted, wiped, steps, ofUnit);
+    }
   }
   if (!unit.complete && session.statements.anySql) {
     // More may come while it is there, when nothing can be put in between.
@@ -150,7 +154,7 @@ function make(backend: Backend, name: string, prepared: Prepared, identity: stri
 /** Names of the proxy's own, so that the client's unnamed statement and portal stay as they are. */
 const OWN = 'leasehold: own';
 
-function sqlMessages(sql: Buffer | string): Buffer[] {
+export function sqlMessages(sql: Buffer | string): Buffer[] {
   return [
     // What an earlier failure left there goes first.
     close('P', OWN),

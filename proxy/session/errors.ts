@@ -45,6 +45,15 @@ export function outcomeUnknown(reason: string): ClientError {
   });
 }
 
+/** Asked for in the midst of a transaction that has read on a follower already. */
+export function onFollower(what: string): ClientError {
+  return new ClientError({
+    sqlState: '0A000',
+    message: `a READ ONLY transaction that has begun on a follower cannot have ${what}`,
+    hint: 'Make it the first statement of the transaction, or begin that with READ WRITE: then the leader runs all of it.',
+  });
+}
+
 export function inFailedTransaction(): ClientError {
   return new ClientError({
     sqlState: '25P02',

@@ -93,6 +93,8 @@ function answerTransaction(session: Session, unit: Unit): boolean {
   const prepared = binds[0]?.prepared;
   if (binds.length !== 1 || prepared === null || prepared === undefined) return false;
   const portal = portalOf(binds[0]?.bytes as Buffer);
+  // A portal with a name stays to the end of its transaction, and a server must have it.
+  if (portal !== '' && statement.kind !== 'commit' && statement.kind !== 'rollback') return false;
   if (portal === null || unit.entries.some((entry) => !isPlain(entry, prepared, portal))) return false;
   const text = prepared.parse.subarray(prepared.textStart, prepared.textEnd);
   const sql = statement.start < 0 ? text.toString() : text.toString('utf8', statement.start, statement.end);

@@ -23,6 +23,7 @@ function classified(...kinds: StatementInfo['kind'][]): Classification {
     executes: [],
     listsStatements: false,
     unlocks: false,
+    locks: false,
     hint: null,
     consistency: null,
   };

@@ -16,7 +16,7 @@ import {
 import type { Prepared } from './prepared.ts';
 import type { Session } from './session.ts';
 import { startUnit } from './start.ts';
-import { SYNC_ENTRY, Unit } from './unit.ts';
+import { failingUnit, Unit } from './unit.ts';
 
 /**
  * Answers a unit that is about one of the proxy's own statements and nothing else. False: it is a server's. A unit that has such
@@ -173,7 +173,7 @@ function fail(session: Session, unit: Unit, error: ClientError): void {
   session.context.metrics.clientError(error.sqlState);
   for (const each of unit.entries.toReversed()) each.undo?.();
   if (session.transaction.kind === 'open' && !session.transaction.failed) {
-    failOnServer(session, unit, error);
+    startUnit(session, failingUnit(unit, error));
     return;
   }
   if (session.transaction.kind === 'deferred') session.transaction = DOOMED;
@@ -182,13 +182,4 @@ function fail(session: Session, unit: Unit, error: ClientError): void {
   if (unit.complete) session.out.send(encode.readyForQuery(readyStatus(session.transaction)));
   session.phase = unit.complete ? 'idle' : 'discarding';
   session.flush();
-}
-
-/** The server's transaction must fail as well: it gets a message that is certain to. */
-function failOnServer(session: Session, unit: Unit, error: ClientError): void {
-  const failing = new Unit();
-  const bytes = encode.errorResponse(error);
-  failing.add({ kind: 'fail', bytes, swallow: false, prepared: null, name: '', tracked: null, undo: null });
-  if (unit.complete) failing.add(SYNC_ENTRY);
-  startUnit(session, failing);
 }

@@ -57,9 +57,9 @@ test('a read may be run again, a write and a COMMIT may not', () => {
 });
 
 test('transactions that share a snapshot meet on the leader, READ ONLY or not', () => {
-  assert.equal(plan('SELECT pg_catalog.pg_export_snapshot()').sharesSnapshot, true);
-  assert.equal(plan("SET TRANSACTION SNAPSHOT '00000003-0000001B-1'").sharesSnapshot, true);
-  assert.equal(plan('SELECT 1').sharesSnapshot, false);
+  assert.equal(plan('SELECT pg_catalog.pg_export_snapshot()').meetsOthers, true);
+  assert.equal(plan("SET TRANSACTION SNAPSHOT '00000003-0000001B-1'").meetsOthers, true);
+  assert.equal(plan('SELECT 1').meetsOthers, false);
 });
 
 test('what DO and CALL set cannot be noted', () => {

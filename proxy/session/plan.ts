@@ -23,8 +23,10 @@ export interface UnitPlan {
   readonly ddl: boolean;
   /** DDL that may change what a call reaches: the catalog that was read does not hold any more. */
   readonly changesCalls: boolean;
-  /** Gives or takes a snapshot that several transactions share: all of them are to meet on one server. */
-  readonly sharesSnapshot: boolean;
+  /** Gives or takes what several transactions share (a snapshot, an advisory lock): all of them are to meet on one server. */
+  readonly meetsOthers: boolean;
+  /** Locks, and keeps a cursor beyond the transaction: on a follower that would be in vain. */
+  readonly needsLeader: string | null;
   /** May leave settings on its server that nobody can note. */
   readonly runsCode: boolean;
   /** SQL-level prepared statements that it executes; and all that it names, in order. Null: none. */
@@ -53,7 +55,8 @@ export const EMPTY_PLAN: UnitPlan = {
   checksPins: false,
   ddl: false,
   changesCalls: false,
-  sharesSnapshot: false,
+  meetsOthers: false,
+  needsLeader: null,
   runsCode: false,
   executes: null,
   names: null,
@@ -104,7 +107,8 @@ export function mergePlans(a: UnitPlan, b: UnitPlan): UnitPlan {
     checksPins: a.checksPins || b.checksPins,
     ddl: a.ddl || b.ddl,
     changesCalls: a.changesCalls || b.changesCalls,
-    sharesSnapshot: a.sharesSnapshot || b.sharesSnapshot,
+    meetsOthers: a.meetsOthers || b.meetsOthers,
+    needsLeader: a.needsLeader ?? b.needsLeader,
     runsCode: a.runsCode || b.runsCode,
     executes: joined(a.executes, b.executes),
     names: joined(a.names, b.names),
@@ -140,7 +144,8 @@ function makePlan(classification: Classification): UnitPlan {
     checksPins: has('unlisten', 'close-cursor') || pins.includes('advisory-lock') || classification.unlocks,
     ddl: reason.startsWith('ddl') || manyUtilities,
     changesCalls: reason === 'ddl' || manyUtilities,
-    sharesSnapshot: reason === 'snapshot' || reason.endsWith(':pg_export_snapshot'),
+    meetsOthers: classification.locks || reason === 'snapshot' || reason.endsWith(':pg_export_snapshot'),
+    needsLeader: classification.locks ? 'an advisory lock' : pins.includes('held-cursor') ? 'a cursor WITH HOLD' : null,
     runsCode: statements.some((s) => s.kind === 'unparsed' || (s.kind === 'utility' && s.runsCode === true)),
     executes: classification.executes.length === 0 ? null : classification.executes,
     names: names.length === 0 ? null : names,

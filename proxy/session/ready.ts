@@ -2,14 +2,14 @@ import type { Backend } from '../pool/backend.ts';
 import { onTransactionEvent } from '../routing/transaction.ts';
 import { readyForQuery } from '../wire/encode.ts';
 import { isInDoubt, tellInDoubt } from './cancel.ts';
-import { stateLost } from './errors.ts';
+import { stateLost, transactionLost } from './errors.ts';
 import type { Entry } from './exchange.ts';
 import { dropBackend, giveBack } from './give-back.ts';
 import { afterDropped } from './recovery.ts';
 import { releaseAfterUnit } from './release.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
-import { bringTo } from './settings-restore.ts';
+import { restoreStartup } from './settings-restore.ts';
 import { losesState, pinForSequences } from './sequences.ts';
 import { onTransactionEnd } from './transaction-end.ts';
 
@@ -36,24 +36,37 @@ export function onReady(session: Session, entry: Entry, buffer: Buffer, start: n
   notePins(session, backend);
   if (status === 'I') onTransactionEnd(session, backend.place.role === 'leader', !session.errored);
   else onTransactionOpen(session);
-  if (status === 'I' && session.resets && session.phase !== 'closed') {
-    session.resets = false;
-    session.phase = 'placing';
-    void restoreSettings(session, backend, status);
-    return;
+  if (session.resets.size > 0 && status !== 'E') {
+    if (session.phase !== 'closed') {
+      session.phase = 'placing';
+      void restoreSettings(session, backend, status);
+      return;
+    }
+    backend.settings = null;
   }
   tellReady(session, backend, status);
 }
 
 /** After a RESET: it means the session's start-up parameters, and not the server's defaults. */
-async function restoreSettings(session: Session, backend: Backend, status: 'I' | 'T' | 'E'): Promise<void> {
+async function restoreSettings(session: Session, backend: Backend, status: 'I' | 'T'): Promise<void> {
+  let after: 'I' | 'T' | 'E' = status;
   try {
-    await bringTo(backend, session.settings.image);
+    await restoreStartup(session, backend);
   } catch (error) {
     session.context.logger.warn({ event: 'settings.not-restored', error: String(error) }, 'settings not restored');
     if (backend.closed && losesState(session)) session.terminate(stateLost(String(error), session.pins));
+    if (status === 'T') after = failTransaction(session, backend, String(error));
   }
-  if (session.backend === backend) tellReady(session, backend, status);
+  if (session.backend !== backend) return;
+  if (backend.closed) dropBackend(session);
+  tellReady(session, backend, after);
+}
+
+function failTransaction(session: Session, { closed, place }: Backend, reason: string): 'E' {
+  const event = closed ? ({ type: 'lost' } as const) : ({ type: 'ready', status: 'E', node: place.node } as const);
+  session.transaction = onTransactionEvent(session.transaction, event);
+  if (closed) session.doom = transactionLost(reason);
+  return 'E';
 }
 
 function tellReady(session: Session, backend: Backend, status: 'I' | 'T' | 'E'): void {

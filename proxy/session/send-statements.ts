@@ -40,8 +40,8 @@ export function ensure(session: Session, backend: Backend, prepared: Prepared, w
  * In a failed transaction a server looks for the statement of a Bind and counts its values first, and refuses only then. Where it does not
  * have the statement it cannot be given it any more: then this is the answer. Null: it is the server's.
  */
-export function bindRefusal({ kind, prepared, name, bytes }: Entry, backend: Backend): Buffer | null {
-  if (kind !== 'bind' || prepared === null || endsTransaction(prepared)) return null;
+export function refusalOf({ kind, prepared, name, bytes }: Entry, backend: Backend): Buffer | null {
+  if ((kind !== 'bind' && kind !== 'describe') || prepared === null || endsTransaction(prepared)) return null;
   if (bytes.length <= bytes.readInt32BE(1)) return null; // the first piece of a long one
   const { clientNames } = backend.statements;
   const there =
@@ -49,6 +49,7 @@ export function bindRefusal({ kind, prepared, name, bytes }: Entry, backend: Bac
       ? backend.unnamedOwner === prepared || backend.statements.has(prepared.serverName)
       : clientNames.get(name) === identityOf(prepared);
   if (there) return null;
+  if (kind === 'describe') return errorResponse(inFailedTransaction());
   const { tailStart } = decodeBind(bytes, 5, bytes.length);
   const formats = bytes.readInt16BE(tailStart);
   const given = bytes.readInt16BE(tailStart + 2 + 2 * formats);

@@ -11,7 +11,7 @@ import { asksXid, XID_ENTRY } from './outcome.ts';
 import { refuseUnit } from './refuse.ts';
 import { losesState, mustForgetSequences } from './sequences.ts';
 import { mayStillLead } from './release.ts';
-import { bindRefusal, ensure, isThere, noteParse, pushOwn, underOwnName, wipesAll } from './send-statements.ts';
+import { ensure, isThere, noteParse, pushOwn, refusalOf, underOwnName, wipesAll } from './send-statements.ts';
 import { endsTransaction, needsProbe, renewStatement } from './stale-plans.ts';
 import { dropBackend, giveBack } from './give-back.ts';
 import { stateLost, transactionLost } from './errors.ts';
@@ -277,7 +277,7 @@ function pushEntry(session: Session, backend: Backend, unit: Unit, given: Entry,
     }
     noteParse(session, backend, prepared, writes);
   } else if (prepared !== null) {
-    const refusal = isFailed(session) ? bindRefusal(entry, backend) : null;
+    const refusal = isFailed(session) ? refusalOf(entry, backend) : null;
     if (refusal !== null) {
       exchange.push({ ...entry, kind: 'fail', bytes: refusal, prepared: null });
       writes.push(CERTAIN_FAILURE);

@@ -92,8 +92,11 @@ export class SessionState {
   ranCode = false;
   /** The open transaction may have written. */
   wrote = false;
-  /** A RESET ran: the server's defaults are not this session's, who has its start-up parameters. */
-  resets = false;
+  /**
+   * RESET ran for these, and the server's defaults are not this session's, who has its start-up parameters. `local`: by SET LOCAL … TO
+   * DEFAULT. `for-good`: no rollback takes it back. At most as many as the settings of a session.
+   */
+  readonly resets = new Map<string, 'session' | 'local' | 'for-good'>();
   /** In the transaction that is open or just ended, something was done that may have made or ended a pin. */
   pinsMoved = false;
   /** The open transaction has changed the schema, which others see when it ends. */

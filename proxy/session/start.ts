@@ -2,7 +2,7 @@ import { readyStatus, routeOfTransaction } from '../routing/transaction.ts';
 import type { Backend } from '../pool/backend.ts';
 import type { Pool } from '../pool/pool.ts';
 import { readyForQuery } from '../wire/encode.ts';
-import { inFailedTransaction, stateLost } from './errors.ts';
+import { inFailedTransaction, onFollower, stateLost } from './errors.ts';
 import { attach, place, placeAgain, tryPlace } from './placement.ts';
 import { followerRequest, type Need } from './servers.ts';
 import { dropBackend } from './give-back.ts';
@@ -12,7 +12,7 @@ import { sendUnit } from './send.ts';
 import { losesState } from './sequences.ts';
 import type { Session } from './session.ts';
 import { mention, widenByExecuted } from './sql-statements.ts';
-import type { Unit } from './unit.ts';
+import { failingUnit, type Unit } from './unit.ts';
 
 /** Finds a server for the unit and sends it: at once where that is possible, else the session's input waits. */
 export function startUnit(session: Session, unit: Unit): void {
@@ -52,7 +52,9 @@ function shadowed(session: Session, unit: Unit): Need {
 /** The session has a server already: in a transaction, pinned, or by session pooling. */
 function startOnOwn(session: Session, unit: Unit, backend: Backend): void {
   if (backend.place.role === 'follower') {
-    sendUnit(session, unit);
+    const { needsLeader } = unit.plan;
+    const failed = session.transaction.kind === 'open' && session.transaction.failed;
+    sendUnit(session, needsLeader === null || failed ? unit : inVain(unit, needsLeader));
     return;
   }
   if (session.pass !== null) {
@@ -68,6 +70,12 @@ function startOnOwn(session: Session, unit: Unit, backend: Backend): void {
   session.pass = pass;
   if (pass.term === backend.place.term) sendUnit(session, unit);
   else ownIsOver(session, unit);
+}
+
+/** Its transaction is READ ONLY and on a follower, where nobody else would meet the lock, and the session keeps no cursor. */
+function inVain(unit: Unit, what: string): Unit {
+  for (const each of unit.entries.toReversed()) each.undo?.();
+  return failingUnit(unit, onFollower(what));
 }
 
 /** Another server leads now. What is kept by session pooling alone can be had there as well. */
@@ -104,7 +112,7 @@ export function needOf(session: Session, unit: Unit): Need {
   if (unit.leaderOnly) return 'leader';
   // What is to outlast the transaction needs a server that the session can keep.
   if (unit.plan.pins.length > 0) return 'leader';
-  if (unit.plan.sharesSnapshot) return 'leader';
+  if (unit.plan.meetsOthers) return 'leader';
   if (transaction.kind === 'deferred') return routeOfTransaction(transaction.modes, settings.transactionDefaults);
   // An autocommit statement is a transaction too, and a standby takes none of this kind.
   if (settings.transactionDefaults.isolation === 'serializable') return 'leader';
@@ -114,12 +122,18 @@ export function needOf(session: Session, unit: Unit): Need {
     return 'leader';
   const { begin, committing, target } = unit.plan;
   // A batch that begins with BEGIN READ ONLY, as JDBC sends it; what could write in it fails by the client's own wish.
-  if (begin !== null && unit.simple === null && !committing) {
+  if (begin !== null && unit.simple === null && !committing && beginsFirst(unit)) {
     return routeOfTransaction(begin, settings.transactionDefaults);
   }
   // What a role may set is in the catalog, and so is the role.
   if (target === 'any' && isSomebodyElse(settings)) return 'follower';
   return target;
+}
+
+/** What is carried out before it is a transaction of its own, and may write. */
+function beginsFirst(unit: Unit): boolean {
+  const first = unit.entries.find(({ kind }) => kind === 'execute' || kind === 'query' || kind === 'call');
+  return first?.tracked?.statements[0]?.kind === 'begin';
 }
 
 function isSomebodyElse(settings: Session['settings']): boolean {

@@ -1,5 +1,5 @@
 import { isOwnSetting } from '../routing/own-settings.ts';
-import { IDENTITY_SETTINGS, NO_SETTINGS, type SettingsImage } from '../routing/settings-image.ts';
+import { IDENTITY_SETTINGS, type SettingsImage } from '../routing/settings-image.ts';
 import type { StatementInfo } from '../sql/types.ts';
 import { decodeCommandTag } from '../wire/decode.ts';
 import { identityOf, LEFT, NOBODYS } from './align.ts';
@@ -46,6 +46,7 @@ function endTransaction(session: Session, statement: StatementInfo, tag: string)
     session.settings.apply(statement);
     return;
   }
+  undoResets(session);
   session.settings.endTransaction(false);
   if ((statement.kind === 'commit' || statement.kind === 'rollback') && statement.chain) {
     session.settings.beginTransaction();
@@ -111,9 +112,10 @@ function discard(session: Session, statement: StatementInfo & { readonly kind: '
   session.settings.apply(statement);
   deallocate(session, null, simple);
   session.pins.clear();
-  session.resets = true;
+  const { image } = session.settings;
+  for (const name of image.keys()) session.resets.set(name, 'for-good');
   if (session.backend !== null) {
-    session.backend.settings = NO_SETTINGS;
+    session.backend.settings = image;
     session.backend.unnamedOwner = null;
   }
 }
@@ -125,13 +127,12 @@ function noteSet(session: Session, statement: StatementInfo & { readonly kind: '
   if (backend === null) return;
   // Among other statements a server took it for a setting of its own: it is to forget it.
   if (statement.kind === 'set' && isOwnSetting(statement.name)) backend.settings = null;
-  // RESET goes back to the server's default where the session means its start-up value: then the backend is set anew.
-  if (resetsToStartup(statement, settings.image)) {
-    session.resets = true;
-    backend.settings = null;
-    return;
-  }
   const local = statement.kind === 'set' && statement.local;
+  // RESET goes back to the server's default where the session means its start-up value: that is set again at the end of the unit.
+  for (const name of resetNames(statement, settings)) {
+    if (!local) session.resets.set(name, 'session');
+    else if (!session.resets.has(name)) session.resets.set(name, 'local');
+  }
   if (!local && backend.settings === before) backend.settings = settings.image;
   else if (isIdentity(statement)) backend.settings = null;
 }
@@ -140,14 +141,21 @@ function isIdentity(statement: StatementInfo): boolean {
   return statement.kind === 'set' && (IDENTITY_SETTINGS as readonly string[]).includes(statement.name);
 }
 
-/** Whether the server, after this RESET, has something else than the session; `image` is the session's, after it. */
-function resetsToStartup(
+/** The server has taken them back. */
+export function undoResets({ resets }: Session): void {
+  for (const [name, how] of resets) if (how !== 'for-good') resets.delete(name);
+}
+
+/** Those of which the server, after this, has something else than the session. */
+function resetNames(
   statement: StatementInfo & { readonly kind: 'set' | 'reset-all' },
-  image: SettingsImage,
-): boolean {
-  if (statement.kind === 'set') return statement.value === null && (image.has(statement.name) || statement.local);
-  for (const name of image.keys()) if (!(IDENTITY_SETTINGS as readonly string[]).includes(name)) return true;
-  return false;
+  settings: Session['settings'],
+): string[] {
+  const { image } = settings;
+  if (statement.kind === 'reset-all')
+    return [...image.keys()].filter((name) => !(IDENTITY_SETTINGS as readonly string[]).includes(name));
+  const { name, value } = statement;
+  return value === null && settings.valueOf(name) !== undefined ? [name] : [];
 }
 
 /**

@@ -1,9 +1,10 @@
 import type { Session } from './session.ts';
-import { noteImage } from './tracking.ts';
+import { noteImage, undoResets } from './tracking.ts';
 
 /** No transaction is open any more. `onLeader`: what it wrote can be seen by others now, unless it failed. */
 export function onTransactionEnd(session: Session, onLeader: boolean, succeeded: boolean): void {
   const before = session.settings.image;
+  if (!succeeded && session.unit?.plan.committing !== true) undoResets(session);
   session.settings.endTransaction(succeeded);
   noteImage(session, before);
   session.statements.portals.clear();

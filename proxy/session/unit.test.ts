@@ -19,6 +19,7 @@ function classification(text: string): Classification {
     executes: [],
     listsStatements: false,
     unlocks: false,
+    locks: false,
     hint: null,
     consistency: null,
   };

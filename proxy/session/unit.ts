@@ -1,6 +1,6 @@
 import type { ClientError } from '../../common/errors.ts';
 import type { Classification } from '../sql/types.ts';
-import { SYNC } from '../wire/encode.ts';
+import { errorResponse, SYNC } from '../wire/encode.ts';
 import type { SessionContext } from './context.ts';
 import type { Entry } from './exchange.ts';
 import { EMPTY_PLAN, mergePlans, planOf, type UnitPlan } from './plan.ts';
@@ -143,6 +143,14 @@ export const plainEntry = (kind: Entry['kind'], bytes: Buffer): Entry => ({
 });
 
 export const SYNC_ENTRY: Entry = plainEntry('sync', SYNC);
+
+/** In the place of `of`: the client gets the error, and the server's transaction fails as well, by a message that is certain to. */
+export function failingUnit(of: Unit, error: ClientError): Unit {
+  const unit = new Unit();
+  unit.add(plainEntry('fail', errorResponse(error)));
+  if (of.complete) unit.add(SYNC_ENTRY);
+  return unit;
+}
 
 export function reclassify(prepared: Prepared, scope: UnitScope): void {
   prepared.classification = scope.classify(textOf(prepared));

@@ -16,6 +16,7 @@ export interface StatementAnalysis {
   readonly executes?: string | undefined;
   readonly listsStatements?: boolean | undefined;
   readonly unlocks?: boolean | undefined;
+  readonly locks?: boolean | undefined;
   /** It can be run again when nothing of its answer was passed on. */
   readonly retryable: boolean;
 }

@@ -31,6 +31,7 @@ export function decide(
     hint: analysis.hint.role,
     consistency: analysis.hint.consistency,
     executes: analysis.statements.flatMap(({ executes }) => (executes === undefined ? [] : [executes])),
+    locks: analysis.statements.some(({ locks }) => locks === true),
     unlocks: analysis.statements.some(({ unlocks }) => unlocks === true),
     listsStatements: analysis.statements.some(({ listsStatements }) => listsStatements === true),
   };

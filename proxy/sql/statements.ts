@@ -48,9 +48,9 @@ export function analyseStatement(stmt: Tree, span: Span): StatementAnalysis {
 function analyseQuery(stmt: Tree, span: Span): StatementAnalysis {
   const facts = factsOf(stmt);
   const pins = facts.pins.size === 0 ? NO_PINS : [...facts.pins];
-  const { listsStatements, unlocks } = facts;
+  const { listsStatements, unlocks, locks } = facts;
   if (facts.leader !== null)
-    return { ...leader(span, { kind: 'write' }, facts.leader), pins, listsStatements, unlocks };
+    return { ...leader(span, { kind: 'write' }, facts.leader), pins, listsStatements, unlocks, locks };
   return {
     listsStatements,
     info: { start: span.start, end: span.end, kind: 'read' },
@@ -101,7 +101,8 @@ function analyseExplain(node: Tree, span: Span): StatementAnalysis {
   // Planning may evaluate functions, but nothing is left behind unless it is really run.
   const pins = hasOption(node['options'], 'analyze') ? inner.pins : NO_PINS;
   if (inner.target === 'follower') return { ...inner, info: { start: span.start, end: span.end, kind }, pins };
-  return { ...leader(span, { kind }, inner.reason), pins, executes, listsStatements };
+  const locks = inner.locks === true && pins === inner.pins;
+  return { ...leader(span, { kind }, inner.reason), pins, executes, listsStatements, locks };
 }
 
 function explainRoute(node: Tree, span: Span): StatementDetail {

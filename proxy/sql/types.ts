@@ -25,6 +25,8 @@ export interface Classification {
   readonly executes: readonly string[];
   /** It reads pg_prepared_statements, which has to show the client's own. */
   readonly listsStatements: boolean;
+  /** It takes an advisory lock, of the session or of the transaction: who else takes it must meet it. */
+  readonly locks: boolean;
   /** It may give back an advisory lock of the session. */
   readonly unlocks: boolean;
   /** What a leading comment asked for; already taken into account in `target`. */

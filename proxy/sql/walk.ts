@@ -19,6 +19,7 @@ export interface Facts {
   listsStatements: boolean;
   /** It may give back an advisory lock of the session. */
   unlocks: boolean;
+  locks: boolean;
   readonly references: Reference[];
   readonly pins: Set<PinReason>;
 }
@@ -36,6 +37,7 @@ export function factsOf(root: unknown): Facts {
     node: null,
     listsStatements: false,
     unlocks: false,
+    locks: false,
     references: [],
     pins: new Set(),
   };
@@ -115,6 +117,7 @@ function visitCall(facts: Facts, seen: Set<string>, node: Tree): void {
   else if (verdict === 'node') facts.node ??= `system-function:${name}`;
   else refer(facts, seen, 'function', node['funcname']);
   if (name.startsWith('pg_advisory_unlock')) facts.unlocks = true;
+  else if (/^pg_(?:try_)?advisory_/.test(name)) facts.locks = true;
   if (name === 'pg_prepared_statement') facts.listsStatements = true;
   const pin = pinOfFunction(schema, name);
   if (pin !== null) facts.pins.add(pin);

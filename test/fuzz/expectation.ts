@@ -11,6 +11,7 @@ export class Expectation {
   #flushed = 0;
   #skipping = false;
   #copying = false;
+  #broken = false;
 
   push(message: Message): void {
     this.#sent.push(message);
@@ -21,6 +22,11 @@ export class Expectation {
   /** Nothing more comes before the client sends more. */
   get settled(): boolean {
     return this.#copying || this.#head >= this.#flushed;
+  }
+
+  /** In the middle of COPY data something else was sent, which ends the connection: what of its end is heard depends on timing. */
+  get broken(): boolean {
+    return this.#broken;
   }
 
   /** The server waits for COPY data. */
@@ -61,6 +67,7 @@ export class Expectation {
     while (this.#sent.length > this.#head + 1) {
       const [next] = this.#sent.splice(this.#head + 1, 1);
       if (this.#flushed > this.#head + 1) this.#flushed -= 1;
+      if (next !== undefined && !IN_COPY.has(next.type)) this.#broken = true;
       if (next?.type === 'copy-done' || next?.type === 'copy-fail') {
         this.#copying = false;
         // What ends a COPY of the extended protocol is told with the next Flush or Sync.
@@ -72,6 +79,7 @@ export class Expectation {
 }
 
 const FLUSHING: ReadonlySet<string> = new Set(['query', 'call', 'sync', 'flush']);
+const IN_COPY: ReadonlySet<string> = new Set(['copy-data', 'copy-done', 'copy-fail', 'flush', 'sync']);
 const SILENT: ReadonlySet<string> = new Set(['flush', 'copy-data', 'copy-done', 'copy-fail']);
 
 /** Whether this ends the answer to the message. */

@@ -71,7 +71,8 @@ class Player {
       const end = await this.#settle();
       if (end !== 'answered') return { lines: normalise(this.#lines), end };
     }
-    return { lines: normalise(this.#lines), end: await this.#leave() };
+    const end = await this.#leave();
+    return { lines: normalise(this.#lines), end: this.#expectation.broken ? 'closed' : end };
   }
 
   /** Says good-bye and hears what is still to come: whatever is said to nobody's question belongs to somebody else. */

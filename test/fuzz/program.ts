@@ -12,7 +12,7 @@ export interface Program {
 }
 
 /** Kept apart: what the proxy says it does not keep beyond a read-only transaction on a follower (CHANGELOG, known limits). */
-const OUTLIVES: ReadonlySet<Topic> = new Set(['sql-prepare', 'cursor', 'lock']);
+const OUTLIVES: ReadonlySet<Topic> = new Set(['cursor', 'lock']);
 
 const MAX_ROUNDS = 18;
 

@@ -156,6 +156,34 @@ describe('settings of sessions that share servers', () => {
     await client.end();
   });
 
+  test('RESET means the start-up parameters within a transaction as well, and a rollback takes it back', async () => {
+    const client = await connect({ options: '-c app.tenant=start --work-mem=5MB' });
+    const shown = async (): Promise<unknown[]> =>
+      Object.values(
+        (await client.query("SELECT current_setting('app.tenant') AS a, current_setting('work_mem') AS b")).rows[0],
+      );
+    const say = async (...texts: string[]): Promise<void> => {
+      for (const text of texts) await client.query(text).catch(({ code }) => assert.equal(code, '22012'));
+    };
+    await say("SET app.tenant = 'mine'; SET work_mem = '6MB'", 'BEGIN', 'RESET work_mem');
+    assert.deepEqual(await shown(), ['mine', '5MB']);
+    await say('RESET ALL');
+    assert.deepEqual(await shown(), ['start', '5MB']);
+    await say("SET LOCAL work_mem = '7MB'", 'SET LOCAL work_mem TO DEFAULT');
+    assert.deepEqual(await shown(), ['start', '5MB']);
+    await say('ROLLBACK');
+    assert.deepEqual(await shown(), ['mine', '6MB']);
+    await say('RESET ALL; SELECT 1/0');
+    assert.deepEqual(await shown(), ['mine', '6MB']);
+    await say('BEGIN', 'SAVEPOINT a', 'RESET ALL', 'ROLLBACK TO a');
+    assert.deepEqual(await shown(), ['mine', '6MB']);
+    await say('RESET ALL', 'COMMIT');
+    const other = await connect();
+    assert.equal(await tenantOf(other), null);
+    assert.deepEqual(await shown(), ['start', '5MB']);
+    await Promise.all([client.end(), other.end()]);
+  });
+
   test('the role follows, and is gone for the next client', async () => {
     await cluster.sql('node1', 'CREATE ROLE other; GRANT other TO app');
     const client = await connect();

@@ -1,0 +1,47 @@
+/**
+ * Differences that are meant, or that no client can be hurt by; each with the reason. Everything else is a fault.
+ */
+interface Allowance {
+  readonly why: string;
+  readonly direct: RegExp;
+  readonly proxied: RegExp;
+  /** What follows cannot be compared any more: the two transactions went different ways. */
+  readonly parts?: true;
+}
+
+const ALLOWED: readonly Allowance[] = [
+  {
+    why: 'a server that has had a temporary schema, now empty, does not miss it',
+    direct: /^E .* C3F000 Mschema "pg_temp" does not exist/,
+    proxied: /^E .* C42P01 M\w+ "\w+" does not exist/,
+  },
+  {
+    why: 'a server that copies nothing in a READ ONLY transaction says so by its role, and before it looks for the table',
+    direct: /^E .* C(?:25006 Mcannot execute COPY FROM in a read-only|42P01 Mrelation)/,
+    proxied: /^E .* C25006 Mcannot execute COPY FROM during recovery/,
+  },
+  {
+    why: 'a statement whose columns the client was never told is made anew after DDL instead of being refused',
+    direct: /^E .* C0A000 Mcached plan must not change result type/,
+    proxied: /^[2tTn] /,
+    parts: true,
+  },
+];
+
+/** What the proxy may answer instead: `parts` as in the list. Null: this is a difference. */
+export function allowance(direct: string, proxied: string): Allowance | null {
+  return ALLOWED.find((each) => each.direct.test(direct) && each.proxied.test(proxied)) ?? null;
+}
+
+/** How many lines agree: all of both, where that is the length of the longer one. Infinity: an allowed difference ends the comparison. */
+export function agreement(direct: readonly string[], proxied: readonly string[]): number {
+  let at = 0;
+  for (; at < direct.length || at < proxied.length; at++) {
+    const [expected, heard] = [direct[at], proxied[at]];
+    if (expected === heard) continue;
+    const allowed = expected === undefined || heard === undefined ? null : allowance(expected, heard);
+    if (allowed === null) return at;
+    if (allowed.parts === true) return Infinity;
+  }
+  return at;
+}
