@@ -184,6 +184,7 @@ const KNOWN_MISTAKES: Readonly<Record<string, readonly string[]>> = {
     'a framework’s BEGIN under SET SESSION CHARACTERISTICS READ ONLY',
     'BEGIN under default_transaction_read_only',
   ],
+  'double execution under split': ['nothing runs twice: whatever way a write takes, it is there once'],
   'a stale leader, role flapping, a proxy that never notices the failover': [
     'does not trust a leader key that somebody put there without a lease, or for another term',
     'autocommit writes are held and go on; none that was acknowledged is lost; no session ends',
@@ -211,6 +212,11 @@ const KNOWN_MISTAKES: Readonly<Record<string, readonly string[]>> = {
     'named statements',
     'equal texts of two sessions get one server name, other texts and other databases another',
     'named statements work on whichever server answers, and are shared',
+    'a statement name that several clients use means to each what it prepared, at the same time and one after another',
+    'names of one client mean nothing to another',
+  ],
+  'multi-statement prepared pgbench scripts': [
+    'pgbench with -M prepared: a script of many statements, and several of them in one (\\\\;) as by the server itself',
   ],
   'Flush without Sync, COPY followed by Sync, a Query in a sequence': [
     'Flush without Sync is answered at once',

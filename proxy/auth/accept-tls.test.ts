@@ -144,6 +144,31 @@ describe('accepting a client over TLS', { skip: withoutOpenssl }, () => {
     assert.deepEqual(await outcome, { kind: 'refused', reason: 'repeated encryption request' });
   });
 
+  test('a cancel request is taken over TLS of either kind, and in the clear where TLS is required, as by PostgreSQL', async () => {
+    for (const secretKey of [Buffer.from('0123'), Buffer.alloc(32, 7)]) {
+      const request = encode.cancelRequest(4711, secretKey);
+      const taken = async (): Promise<void> => {
+        const heard = await outcome;
+        assert.ok(heard?.kind === 'cancel');
+        assert.deepEqual([heard.processId, heard.secretKey], [4711, secretKey]);
+        heard.close();
+      };
+      (await overTls()).write(request);
+      await taken();
+      (await secured({ ALPNProtocols: ['postgresql'] })).write(request);
+      await taken();
+      more = { tlsRequired: true };
+      const accepted = once(server, 'connection');
+      const socket = await plain(request);
+      const closed = once(socket, 'close');
+      await accepted;
+      await taken();
+      socket.resume();
+      await closed;
+      more = {};
+    }
+  });
+
   test('channel binding is offered first, and a client that was made to believe otherwise is refused', async () => {
     const [mechanisms, answer] = await sasl(await overTls(), 'SCRAM-SHA-256', 'y,,n=,r=abc');
     assert.deepEqual(mechanisms, ['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256']);

@@ -58,6 +58,19 @@ export interface VerifierSource {
   close(): Promise<void>;
 }
 
+export interface DefaultsSource {
+  /** Of this user. Throws as `VerifierSource.lookup`. */
+  defaults(user: string, signal: AbortSignal): Promise<RoleDefaults>;
+}
+
+/** What ALTER ROLE and ALTER DATABASE have SET. */
+export interface RoleDefaults {
+  /** A follower may not know the newest ones. */
+  readonly fromLeader: boolean;
+  /** The more specific ones last. `database` null: in every one. `settings`: `name=value`. */
+  readonly rows: readonly { readonly database: string | null; readonly settings: readonly string[] }[];
+}
+
 /** A client after start-up and authentication; AuthenticationOk has been sent, ParameterStatus and later messages have not. */
 export interface AcceptedClient {
   readonly kind: 'client';

@@ -8,7 +8,7 @@ import { ClientError } from '../../common/errors.ts';
 import type { Logger } from '../../common/logger.ts';
 import { abortError } from './handshake.ts';
 import { parseVerifier } from './scram.ts';
-import type { Md5Hash, RoleFacts, ScramVerifier, VerifierSource } from './types.ts';
+import type { DefaultsSource, Md5Hash, RoleDefaults, RoleFacts, ScramVerifier, VerifierSource } from './types.ts';
 
 export interface VerifierSourceOptions {
   readonly service: ServiceConfig;
@@ -50,6 +50,21 @@ const ROLE: Question<RoleFacts> = {
   },
 };
 
+/** In the order of process_settings (src/backend/utils/init/postinit.c). One row at least, for the role of the server. */
+const DEFAULTS: Question<RoleDefaults> = {
+  kind: 'defaults',
+  sql: `SELECT pg_catalog.pg_is_in_recovery() AS recovery, d.datname, s.setconfig FROM (SELECT) AS one
+    LEFT JOIN (pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase)
+      ON s.setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1)) AND (s.setdatabase = 0 OR d.oid IS NOT NULL)
+  ORDER BY s.setrole <> 0, s.setdatabase <> 0`,
+  read: (rows) => ({
+    fromLeader: rows[0]?.['recovery'] === false,
+    rows: rows
+      .filter(({ setconfig }) => setconfig !== null)
+      .map(({ datname, setconfig }) => ({ database: datname as string | null, settings: setconfig as string[] })),
+  }),
+};
+
 function passwordOf(text: string | null): ScramVerifier | Md5Hash | null {
   if (text !== null && /^md5[0-9a-f]{32}$/.test(text)) return { kind: 'md5-hash', hash: text };
   return parseVerifier(text);
@@ -65,7 +80,7 @@ const MAX_SERVERS = 4;
  * cannot be saved. Clients that log in as the same user at the same moment share a question. What was read last is
  * remembered for five minutes and used only while no server answers: reads outlive a lost leader, so must logins.
  */
-export function createVerifierSource(options: VerifierSourceOptions): VerifierSource {
+export function createVerifierSource(options: VerifierSourceOptions): VerifierSource & DefaultsSource {
   const connections = new Map<string, Client>();
   const asking = new Map<string, Promise<unknown>>();
   const remembered = new Map<string, { readonly answer: unknown; readonly atMs: number }>();
@@ -162,6 +177,7 @@ export function createVerifierSource(options: VerifierSourceOptions): VerifierSo
   return {
     lookup: (user, signal) => answerTo(PASSWORD, user, signal),
     role: (user, signal) => answerTo(ROLE, user, signal),
+    defaults: async (user, signal) => (await answerTo(DEFAULTS, user, signal)) as RoleDefaults,
     async close() {
       closed = true;
       const all = [...connections.values()];

@@ -131,9 +131,9 @@ test('connections are kept open in advance to followers that serve, and not trie
   fake.pools.noteLogin('other', 'app', OLD);
   fake.pools.setPlaces(['node1', 'node2', 'node3'].map(follower));
   fake.pools.noteNodes([
-    { node: 'node1', usable: true, unreachableSinceMs: null },
-    { node: 'node2', usable: false, unreachableSinceMs: null },
-    { node: 'node3', usable: true, unreachableSinceMs: fake.nowMs },
+    { node: 'node1', usable: true, unreachableSinceMs: null, freshAsOfMs: 0 },
+    { node: 'node2', usable: false, unreachableSinceMs: null, freshAsOfMs: 0 },
+    { node: 'node3', usable: true, unreachableSinceMs: fake.nowMs, freshAsOfMs: 0 },
   ]);
   fake.pools.sweep();
   await settle();
@@ -246,7 +246,7 @@ test('of a node that cannot be reached, connections are lost that say nothing, b
     backend.write(Buffer.from('Q\0\0\0\x05\0', 'latin1'));
   }
   const see = (unreachableSinceMs: number | null) =>
-    fake.pools.noteNodes([{ node: 'node1', usable: false, unreachableSinceMs }]);
+    fake.pools.noteNodes([{ node: 'node1', usable: false, unreachableSinceMs, freshAsOfMs: 0 }]);
   see(fake.nowMs);
   fake.nowMs += 4_900;
   fake.pools.sweep();

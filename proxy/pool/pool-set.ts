@@ -5,6 +5,7 @@ import type { Term } from '../../common/lsn.ts';
 import type { NodeFreshness } from '../../replication-monitor/types.ts';
 import type { BackendTarget, Credentials } from '../auth/types.ts';
 import { newNodeLoad, type NodeLoad, noteServing } from '../routing/node-load.ts';
+import { Defaults } from './defaults.ts';
 import { runInternal } from './internal-query.ts';
 import type { BackendPlace } from './place.ts';
 import { Pauses } from './pauses.ts';
@@ -56,6 +57,7 @@ export class PoolSet implements PoolHost {
   #settings: PoolSettings;
   readonly #pools = new Map<string, Pool>();
   readonly #proofs = new Proofs();
+  readonly #defaults = new Defaults(() => this.#pools.values());
   readonly #loads = new Map<string, NodeLoad>();
   /** Nodes of which the monitor has no answer at all, and since when. */
   readonly #unreachable = new Map<string, number>();
@@ -102,6 +104,11 @@ export class PoolSet implements PoolHost {
     for (const pool of this.#pools.values()) if (pool.options.user === user) pool.renew(newest);
   }
 
+  /** What ALTER ROLE and ALTER DATABASE have SET for a user, as a login has read it. Returns when that changed: see `Defaults`. */
+  noteDefaults(user: string, database: string, fingerprint: string): number {
+    return this.#defaults.note(user, database, fingerprint, this.clock.nowMs());
+  }
+
   /** What logs this user in to servers: the newest proof that is held, else its own. */
   proofOf(user: string, own: Credentials): Credentials {
     return this.#proofs.of(user) ?? own;
@@ -127,8 +134,9 @@ export class PoolSet implements PoolHost {
   }
 
   /** What the monitor sees: a follower that comes back gets its share little by little; who cannot be reached is not waited for. */
-  noteNodes(nodes: Iterable<Pick<NodeFreshness, 'node' | 'usable' | 'unreachableSinceMs'>>): void {
+  noteNodes(nodes: readonly Pick<NodeFreshness, 'node' | 'usable' | 'unreachableSinceMs' | 'freshAsOfMs'>[]): void {
     const nowMs = this.clock.nowMs();
+    this.#defaults.noteFreshness(nodes, nowMs);
     for (const { node, usable, unreachableSinceMs } of nodes) {
       noteServing(this.loadOf(node), usable, nowMs);
       if (unreachableSinceMs === null) this.#unreachable.delete(node);

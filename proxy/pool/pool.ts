@@ -24,9 +24,9 @@ export class Pool implements BackendOwner, Tenant {
   limits: PoolLimits;
   lastUsedMs: number;
   paused = false; // by `pause` and `resume`
+  renewedAtMs = -Infinity; // all connections that began before are to go
   readonly #host: PoolHost;
-  /** The newest proof of identity of the user: used for new connections. */
-  #credentials: Credentials;
+  #credentials: Credentials; // the newest proof of identity of the user, for new connections
   readonly stock: Stock;
   readonly queue: WaitQueue;
   readonly #load: NodeLoad;
@@ -160,7 +160,6 @@ export class Pool implements BackendOwner, Tenant {
     this.#host.onGone();
   }
 
-  /** New limits, from a reload. */
   reconfigure(limits: PoolLimits): void {
     this.limits = limits;
     this.grow();
@@ -171,7 +170,9 @@ export class Pool implements BackendOwner, Tenant {
     for (const backend of this.stock.all) {
       backend.retireAtMs = Math.min(backend.retireAtMs, nowMs + this.#host.random() * spreadMs);
     }
-    if (spreadMs === 0) this.#closeIdle();
+    if (spreadMs > 0) return;
+    this.renewedAtMs = nowMs;
+    this.#closeIdle();
   }
 
   /** Nobody gets a connection, and those that come free are closed, until `resume`. */

@@ -13,7 +13,7 @@ import { find, type Need, type Placed } from '../session/servers.ts';
 import { Session } from '../session/session.ts';
 import { reachToken } from '../session/token.ts';
 import { Unit } from '../session/unit.ts';
-import { adoptRoleSettings } from './role-settings.ts';
+import { adoptDefaults } from './role-settings.ts';
 
 /** Start-up parameters that are not settings. */
 const NOT_SETTINGS = new Set(['user', 'database', 'replication', 'options']);
@@ -71,9 +71,9 @@ async function introduce(session: Session, image: SettingsImage, token: string |
   session.waitingSinceMs = session.context.clock.nowMs();
   try {
     if (token !== null) await reachToken(session, token, abort.signal);
+    await adoptDefaults(session, abort.signal);
     const { backend, pool, pass } = await findFor(session, image, abort.signal);
     try {
-      await adoptRoleSettings(session, backend);
       session.tellParameters(backend);
       if (session.home.keeps(backend)) renameTo(session, backend.processId);
     } finally {

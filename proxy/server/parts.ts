@@ -80,7 +80,7 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
   const repool = () => pools.reconfigure(poolSettings(live.current, auth.current.serverTls));
   live.subscribe(repool);
   auth.subscribe(repool);
-  monitor.subscribe((snapshot) => pools.noteNodes(snapshot.nodes.values()));
+  monitor.subscribe((snapshot) => pools.noteNodes([...snapshot.nodes.values()]));
   const catalogs = new Catalogs({ service, lease, monitor, pools, logger });
   const unfollow = followCluster(lease, monitor, pools);
   const servers = () => serversOf(lease, monitor);
@@ -97,6 +97,7 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
     gate,
     monitor,
     pools,
+    roleDefaults: verifiers,
     metrics,
     statements: new StatementStore(),
     cancelKeys: new CancelKeys(proxy.id),

@@ -38,7 +38,7 @@ export function identityOf(prepared: Prepared): string {
  */
 export function alignment(session: Session, unit: Unit, backend: Backend): AlignStep[] | null {
   const { statements } = backend;
-  if (unit.plan.listsStatements) return exactly(session, backend);
+  if (unit.plan.listsStatements) return exactly(session, unit, backend);
   const unproven = unprovenOn(backend, unit);
   if (unproven === null && unit.named === null && !statements.unknown && (unit.complete || !session.statements.anySql))
     return null;
@@ -103,9 +103,14 @@ function alignName(
 }
 
 /** pg_prepared_statements shows the statements of the client, and of nobody else. What it has there stays, with its plans. */
-function exactly(session: Session, backend: Backend): AlignStep[] | null {
+function exactly(session: Session, unit: Unit, backend: Backend): AlignStep[] | null {
   const { statements } = backend;
-  const { named } = session.statements;
+  const named = new Map(session.statements.named);
+  // As it was before the unit, which may make and take away some itself.
+  for (const [name, prepared] of unit.named ?? []) {
+    if (prepared === null) named.delete(name);
+    else named.set(name, prepared);
+  }
   const kept = new Set<string>();
   for (const [name, identity] of statements.unknown ? [] : statements.clientNames) {
     const prepared = named.get(name);

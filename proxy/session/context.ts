@@ -4,6 +4,7 @@ import type { ProxyConfig } from '../../common/config/schema.ts';
 import type { Logger } from '../../common/logger.ts';
 import type { ReplicationMonitor } from '../../replication-monitor/types.ts';
 import type { ProxyMetrics } from '../admin/types.ts';
+import type { DefaultsSource } from '../auth/types.ts';
 import type { CancelKeys } from '../auth/cancel-keys.ts';
 import type { LeaseView, WriteGate } from '../cluster/types.ts';
 import type { PoolSet } from '../pool/pool-set.ts';
@@ -24,6 +25,7 @@ export interface SessionContext {
   readonly gate: WriteGate;
   readonly monitor: ReplicationMonitor;
   readonly pools: PoolSet;
+  readonly roleDefaults: DefaultsSource;
   readonly metrics: ProxyMetrics;
   readonly statements: StatementStore;
   readonly cancelKeys: CancelKeys;

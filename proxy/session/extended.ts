@@ -4,7 +4,7 @@ import { bind, CLOSE_COMPLETE, close, describe, errorResponse, parse } from '../
 import type { Entry } from './exchange.ts';
 import { isTracked } from './plan.ts';
 import { type Prepared, prepare } from './prepared.ts';
-import { applySql, mention, mentionName } from './sql-statements.ts';
+import { applySql, mention, mentionName, use } from './sql-statements.ts';
 import {
   type ClientStatements,
   MAX_SESSION_STATEMENTS,
@@ -131,6 +131,7 @@ function addExecute(unit: Unit, message: Buffer, statements: ClientStatements, s
     prepared === null || prepared === undefined || only === undefined
       ? null
       : applySql(only, prepared, statements, scope);
+  if (classification !== undefined) use(unit, classification);
   const made = only?.kind === 'prepare' && undo !== null ? (statements.named.get(only.name) ?? null) : null;
   unit.add({ ...plain('execute', message), prepared: made, tracked, undo });
 }

@@ -46,7 +46,7 @@ function answerSimple(session: Session, unit: Unit, classification: Classificati
 /** A name of this session is gone; servers keep what they have under it for others. False: a server must word the error. */
 function deallocated(session: Session, statement: StatementInfo & { readonly kind: 'deallocate' }): boolean {
   const { statements, transaction } = session;
-  if (readyStatus(transaction) === 'E') return false;
+  if (readyStatus(transaction) === 'E' || transaction.kind === 'deferred') return false;
   if (statement.name === null) statements.clear();
   else if (!statements.named.delete(statement.name)) return false;
   session.out.send(encode.commandComplete(statement.name === null ? 'DEALLOCATE ALL' : 'DEALLOCATE'));
@@ -127,7 +127,7 @@ function deallocateAnswer(
   unit: Unit,
   { name }: StatementInfo & { readonly kind: 'deallocate' },
 ): LocalAnswer | null {
-  if (readyStatus(transaction) === 'E') return null;
+  if (readyStatus(transaction) === 'E' || transaction.kind === 'deferred') return null;
   if (name === null) return { kind: 'complete', tag: 'DEALLOCATE ALL', next: transaction };
   const taken = unit.entries.some(({ kind, undo }) => kind === 'execute' && undo !== null);
   return taken ? { kind: 'complete', tag: 'DEALLOCATE', next: transaction } : null;

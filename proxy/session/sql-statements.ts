@@ -54,13 +54,16 @@ export function mention(unit: Unit, classification: Classification, statements: 
 export function mentionName(unit: Unit, name: string, statements: ClientStatements): void {
   unit.named ??= new Map();
   const now = statements.named.get(name) ?? null;
-  if (!unit.named.has(name) || (now?.sql === null && unit.named.get(name) === null && !hasRun(unit)))
-    unit.named.set(name, now);
+  if (!unit.named.has(name) || (now?.sql === null && unit.named.get(name) === null && unit.used?.has(name) !== true))
+    unit.named.set(name, now); // a Parse of the same unit has given it, and nothing can have used it before
 }
 
-/** Nothing can have used the name before a Parse of the same unit gave it. */
-function hasRun(unit: Unit): boolean {
-  return unit.entries.some(({ kind }) => kind === 'execute' || kind === 'query');
+/** The names of what is executed, and not only prepared. */
+export function use(unit: Unit, classification: Classification): void {
+  const { names } = planOf(classification);
+  if (names === null) return;
+  unit.used ??= new Set();
+  for (const name of names) unit.used.add(name);
 }
 
 /**

@@ -106,7 +106,8 @@ function wipesAgain({ exchange }: Session): boolean {
 }
 
 function discard(session: Session, statement: StatementInfo & { readonly kind: 'discard' }, simple: boolean): void {
-  if (statement.what === 'temp') session.pins.delete('temporary-objects');
+  // A rollback may bring them back: the server is asked.
+  if (statement.what === 'temp') session.pinsMoved = true;
   if (statement.what === 'sequences') session.pins.delete('sequence-values');
   if (statement.what !== 'all') return;
   session.settings.apply(statement);

@@ -98,6 +98,8 @@ export class Unit {
   timeout: ClientError | null = null;
   /** What the SQL-level names in it meant to the session before it; null: there are none. See `align.ts`. */
   named: Map<string, Prepared | null> | null = null;
+  /** Those of them that something in it has used by now; null: none. */
+  used: Set<string> | null = null;
   /** Statements whose columns are not any more what the client was told. */
   changed: Prepared[] | null = null;
   /** A cancel may reach the server while it runs. */

@@ -9,6 +9,8 @@ export function withoutCrash(items: readonly Item[]): Item[] {
   return items.filter((item) => {
     if (item.type === 'sync' || item.type === 'query') bound = false;
     if (item.type === 'bind' && item.portal === '') bound = true;
+    // The proxy answers BEGIN itself: a description of its portal in a later sequence is nothing that any driver asks for.
+    if (item.type === 'describe' && item.kind === 'P' && item.name === '') return bound;
     return item.type !== 'execute' || item.portal !== '' || bound;
   });
 }

@@ -49,7 +49,7 @@ export async function fuzzSequences(
   return { runs, messages, differences };
 }
 
-function programsOf(seed: number, sessions: number): Program[] {
+export function programsOf(seed: number, sessions: number): Program[] {
   return Array.from({ length: sessions }, (_, i) => programOf(seed * 64 + i, i + 1));
 }
 

@@ -4,12 +4,20 @@ import { fuzzBytes } from '../fuzz/bytes/campaign.ts';
 import { Comparison, report } from '../fuzz/compare.ts';
 import { programOf } from '../fuzz/program.ts';
 import { REGRESSIONS } from '../fuzz/regressions.ts';
+import { programsOf } from '../fuzz/sequences.ts';
 import { bind, execute, query, SYNC } from '../../proxy/wire/encode.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 import { RawClient } from '../support/raw-client.ts';
 
 const FRESH_SEED = Date.now() % 1_000_000_000;
 const LIMIT_MS = 8_000;
+const SEQUENCES_MS = 2_500;
+/** Name, first seed, and how many clients at once share the server connections. */
+const SEQUENCES: readonly (readonly [string, number, number])[] = [
+  ['seeds that stay the same', 1_000_000, 1],
+  ['seeds that stay the same, three clients', 2_000_000, 3],
+  [`fresh seeds from ${FRESH_SEED}`, FRESH_SEED, 1],
+];
 
 /** A short run of what `npm run fuzz` does for as long as wanted. A failure says its seed. */
 describe('what nobody thought of', () => {
@@ -28,6 +36,19 @@ describe('what nobody thought of', () => {
     test(`found before: ${name}`, async () => {
       const difference = await comparison.run([{ ...programOf(1, 1), items, cuts: 0 }]);
       assert.equal(difference === null ? null : report(difference), null);
+    });
+  }
+
+  for (const [which, seed, sessions] of SEQUENCES) {
+    test(`random sequences are answered as by the server itself (${which})`, async () => {
+      const untilMs = performance.now() + SEQUENCES_MS;
+      const found: string[] = [];
+      for (let at = seed; performance.now() < untilMs && found.length === 0; at++) {
+        const difference = await comparison.run(programsOf(at, sessions));
+        if (difference !== null)
+          found.push(`npm run fuzz -- --seed ${at} --runs 1 --sessions ${sessions}\n${report(difference)}`);
+      }
+      assert.deepEqual(found, []);
     });
   }
 

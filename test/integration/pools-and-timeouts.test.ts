@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, type DatabaseError } from 'pg';
+import { until } from '../support/consistency.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 import { RawClient } from '../support/raw-client.ts';
 
@@ -56,13 +57,6 @@ describe('pools and time-outs', () => {
     );
     for (const statement of statements) await client.query(statement);
     return await fatal;
-  }
-
-  async function until(condition: () => Promise<boolean>): Promise<void> {
-    for (let i = 0; !(await condition()); i++) {
-      assert.ok(i < 250, 'it does not come true');
-      await sleep(20);
-    }
   }
 
   const count = (sql: string) => cluster.sql('node1', `SELECT count(*) FROM ${sql}`);

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { pino } from 'pino';
 import { leaseholdConfig } from '../../common/config/schema.ts';
@@ -10,6 +9,7 @@ import { sendCancelRequest } from '../../proxy/pool/cancel.ts';
 import { type RunningProxy, runProxy } from '../../proxy/server/run-proxy.ts';
 import { decodeErrorFields } from '../../proxy/wire/decode.ts';
 import { query } from '../../proxy/wire/encode.ts';
+import { until } from '../support/consistency.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 
 describe('cancel requests to two proxies behind one address', { timeout: 60_000 }, () => {
@@ -25,10 +25,10 @@ describe('cancel requests to two proxies behind one address', { timeout: 60_000 
       proxy: { id: 'proxy2', listen: { port: 0 }, http: { port: 0 } },
     });
     other = await runProxy({ config, logger: pino({ level: 'silent' }), signal: stop.signal });
-    await until('each proxy knows both', async () => {
+    await until(async () => {
       const known = await Promise.all([cluster.proxy?.httpUrl, other.httpUrl].map((url) => proxiesOf(url ?? '')));
       return known.every((ids) => ids.join() === 'proxy1,proxy2');
-    });
+    }, 'each proxy knows both');
   });
   after(async () => {
     stop.abort();
@@ -64,7 +64,7 @@ describe('cancel requests to two proxies behind one address', { timeout: 60_000 
       });
     });
     to.socket.write(query(sql));
-    await until(`${sql} runs`, () => running(sql));
+    await until(() => running(sql), `${sql} runs`);
     await new Promise<void>((done) => sendCancelRequest({ host: '127.0.0.1', port, tls: 'off' }, to, done));
     const state = await error;
     to.socket.destroy();
@@ -85,7 +85,7 @@ describe('cancel requests to two proxies behind one address', { timeout: 60_000 
       await client.connect();
       const key = client as unknown as { processID: number; secretKey: number };
       const ended = assert.rejects(client.query('SELECT pg_sleep(21)'), { code: '57014' });
-      await until('it runs', () => running('SELECT pg_sleep(21)'));
+      await until(() => running('SELECT pg_sleep(21)'), 'it runs');
       const secretKey = Buffer.alloc(4);
       secretKey.writeInt32BE(key.secretKey);
       const request = { processId: key.processID, secretKey };
@@ -128,12 +128,4 @@ async function proxiesOf(httpUrl: string): Promise<string[]> {
   const answer = await fetch(`${httpUrl}/status`);
   const { proxies } = (await answer.json()) as { proxies: { id: string }[] };
   return proxies.map(({ id }) => id).sort();
-}
-
-async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 500; i++) {
-    if (await condition()) return;
-    await sleep(20);
-  }
-  assert.fail(`not within 10 s: ${what}`);
 }

@@ -3,6 +3,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { sendCancelRequest } from '../../proxy/pool/cancel.ts';
+import { until } from '../support/consistency.ts';
 import { pgbench } from '../support/pgbench.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 
@@ -200,12 +201,4 @@ describe('operating a proxy', () => {
     await assert.rejects(one.query('SELECT 1'));
     assert.equal(await cluster.sql('node1', 'SELECT count(*) FROM t WHERE i = 2'), '1');
   });
-
-  async function until(holds: () => Promise<boolean>): Promise<void> {
-    for (let i = 0; i < 60; i++) {
-      if (await holds()) return;
-      await sleep(50);
-    }
-    assert.fail('not within 3 s');
-  }
 });

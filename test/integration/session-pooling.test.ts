@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, type ClientConfig } from 'pg';
+import { until } from '../support/consistency.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 import { SCRIPTS } from '../support/protocol-scripts.ts';
 import { playScript } from '../support/play-script.ts';
@@ -56,13 +56,6 @@ describe('session pooling', () => {
 
   async function alive(pid: number): Promise<boolean> {
     return (await cluster.sql('node1', `SELECT count(*) FROM pg_stat_activity WHERE pid = ${pid}`)) === '1';
-  }
-
-  async function until(condition: () => Promise<boolean>): Promise<void> {
-    for (let i = 0; !(await condition()); i++) {
-      assert.ok(i < 250, 'it does not come true');
-      await sleep(20);
-    }
   }
 
   test('a client keeps one server, whose process id it was given, and SHOW CLIENTS says why', async () => {

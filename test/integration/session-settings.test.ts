@@ -184,6 +184,27 @@ describe('settings of sessions that share servers', () => {
     await Promise.all([client.end(), other.end()]);
   });
 
+  test('a change of ALTER ROLE and ALTER DATABASE counts at once for who connects then, on every node', async () => {
+    const shown = async (): Promise<string[]> => {
+      const client = await connect();
+      const read = async (hint: string): Promise<string> =>
+        (await client.query(`/* leasehold: ${hint} */ SELECT current_setting('work_mem') AS v`)).rows[0].v;
+      const both = [await read('leader'), await read('follower')];
+      await client.end();
+      return both;
+    };
+    const before = await shown();
+    for (const value of ['7MB', '8MB', '9MB']) {
+      await cluster.sql('node1', `ALTER ROLE app SET work_mem = '${value}'`);
+      assert.deepEqual(await shown(), [value, value]);
+      assert.deepEqual(await shown(), [value, value]);
+    }
+    await cluster.sql('node1', "ALTER ROLE app RESET work_mem; ALTER DATABASE app SET work_mem = '11MB'");
+    assert.deepEqual(await shown(), ['11MB', '11MB']);
+    await cluster.sql('node1', 'ALTER DATABASE app RESET work_mem');
+    assert.deepEqual(await shown(), before);
+  });
+
   test('the role follows, and is gone for the next client', async () => {
     await cluster.sql('node1', 'CREATE ROLE other; GRANT other TO app');
     const client = await connect();

@@ -35,7 +35,7 @@ export async function startProxy(
 }
 
 /** Waits for a condition, at most ten seconds. */
-export async function until(holds: () => Promise<boolean> | boolean, what: string): Promise<void> {
+export async function until(holds: () => Promise<boolean> | boolean, what = 'it holds'): Promise<void> {
   const deadline = Date.now() + 10_000;
   while (!(await holds())) {
     if (Date.now() > deadline) throw new Error(`in ten seconds it did not come true that ${what}`);
