@@ -39,6 +39,7 @@ export class NodeFaults {
   #frozen: readonly ServerProcess[] = [];
   #thaw: NodeJS.Timeout | undefined;
   #pause: LocalConnection | null = null;
+  #pausePid = 0;
   #resume: NodeJS.Timeout | undefined;
 
   constructor(options: NodeFaultsOptions) {
@@ -73,9 +74,11 @@ export class NodeFaults {
     const connection = await this.#connect();
     this.#pause = connection;
     try {
-      const { follows } = await connection.one<{ follows: boolean }>('SELECT pg_is_in_recovery() AS follows', [], {
+      const sql = 'SELECT pg_is_in_recovery() AS follows, pg_backend_pid() AS pid';
+      const { follows, pid } = await connection.one<{ follows: boolean; pid: number }>(sql, [], {
         timeoutMs: CONNECT_MS,
       });
+      this.#pausePid = pid;
       if (!follows) throw new DrillRefusedByNode(409, 'this node does not follow: there is no replay to pause');
     } catch (error) {
       this.#endPause();
@@ -98,7 +101,6 @@ export class NodeFaults {
   /** For the end of the agent: nothing stays stopped. */
   close(): void {
     this.#thawPostgres();
-    clearTimeout(this.#resume);
     this.#endPause();
   }
 
@@ -150,6 +152,8 @@ export class NodeFaults {
     if (this.#pause === null) return;
     try {
       await using connection = await this.#connect();
+      // Else it would sleep on to its time, and then end a pause that is not its own.
+      await connection.query('SELECT pg_terminate_backend($1)', [this.#pausePid], { timeoutMs: CONNECT_MS });
       const sql = 'SELECT pg_wal_replay_resume() WHERE pg_is_in_recovery() AND pg_is_wal_replay_paused()';
       await connection.query(sql, [], { timeoutMs: CONNECT_MS });
     } catch (error) {

@@ -14,7 +14,7 @@ const DOES: Readonly<Record<DrillKind, string>> = {
   crash: "kill the leader's PostgreSQL (SIGKILL)",
   freeze: "stop the leader's PostgreSQL, or its agent, for a while (SIGSTOP)",
   partition: "cut the leader's agent off from etcd for a while",
-  etcd: 'cut every agent off from etcd for a while: writes are held, reads go on',
+  etcd: 'cut every agent off from etcd for a while: writes are held, followers go on',
   lag: 'pause replay on a follower for a while: no session may read stale data',
   proxy: 'have a proxy send its clients away for a while: they come back through another',
 };

@@ -170,7 +170,7 @@ function expectation(kind: DrillKind, changesLeader: boolean, what: string): str
         ? 'the leader fences itself before its lease ends, a follower takes over, and the old leader rejoins'
         : 'the lease outlives the fault: nothing is to be seen';
     case 'etcd':
-      return 'the leader fences itself before its lease ends; writes are held until etcd is back, reads go on';
+      return 'the leader fences itself before its lease ends; writes are held until etcd is back; reads go on where a follower is known to have what their session has seen';
     case 'lag':
       return 'reads that need newer data go to others; no session reads what is older than it has written or seen';
     case 'proxy':

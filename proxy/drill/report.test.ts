@@ -61,6 +61,9 @@ test('a drill that was aborted before anything was done claims nothing', () => {
   assert.equal(report.outcome, 'aborted');
   assert.deepEqual(report.checks, []);
   assert.match(verdictText(report), /aborted before anything was done/);
+  const text = reportText(report);
+  assert.match(text, /what was done +nothing\n/);
+  assert.doesNotMatch(text, /in step|predicted/);
 });
 
 test('phases that were not seen are not made up', () => {

@@ -15,13 +15,13 @@ export interface ServerFactsOptions {
 const LIMIT_MS = 3000;
 
 /**
- * Of each kind at most five are named. Vacuum's lock is short and it gives way; the canary's own connections count for nothing.
+ * Of each kind at most five are named. Vacuum's lock is short and it gives way; the canary's own connections and the agent's count for nothing.
  * https://www.postgresql.org/docs/current/monitoring-stats.html, …/view-pg-locks.html, …/progress-reporting.html
  */
 const SQL = `
 WITH activity AS (
   SELECT pid, usename, xact_start, query FROM pg_stat_activity
-  WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name <> 'leasehold drill'
+  WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name NOT IN ('leasehold drill', 'leasehold agent')
 ), ddl AS (
   SELECT DISTINCT a.pid, 'a relation is locked exclusively, by ' || a.usename AS what
   FROM pg_locks l JOIN activity a USING (pid)

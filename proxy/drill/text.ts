@@ -49,9 +49,10 @@ export function predictionText({ stallMs, worstMs, from }: Prediction): string {
 /** A report for a terminal. */
 export function reportText(report: DrillReport): string {
   const { plan, writes, reads, ownReads, phases, holds } = report;
+  const struck = report.checks.length > 0;
   const rows: [string, string][] = [
     ['drill', `${report.kind} ${report.id}, asked for by ${report.by}, run by ${report.proxy}`],
-    ['what was done', plan.does],
+    ['what was done', struck ? plan.does : 'nothing'],
     [
       'leader',
       `${report.leaderBefore ?? 'none'} → ${report.leaderAfter ?? 'none'}, term ${report.termBefore} → ${report.termAfter}`,
@@ -60,7 +61,7 @@ export function reportText(report: DrillReport): string {
       'writes stood still',
       writes.stallMs === null
         ? 'writes did NOT go on'
-        : `${duration(writes.stallMs)} from one acknowledged write to the next, at most; predicted: ${predictionText(plan.predicted)}`,
+        : `${duration(writes.stallMs)} from one acknowledged write to the next, at most${struck ? `; predicted: ${predictionText(plan.predicted)}` : ''}`,
     ],
     ['reads stood still', reads.stallMs === null ? 'reads did NOT go on' : `${duration(reads.stallMs)} at most`],
     ['of that', phaseText(report)],
@@ -72,6 +73,7 @@ export function reportText(report: DrillReport): string {
     ['connections lost', String(report.reconnects)],
     ['nodes in step', report.inStepMs === null ? 'NOT yet' : `again after ${duration(report.inStepMs)}`],
   ];
+  if (!struck) rows.pop();
   if (Object.values(phases).every((ms) => ms === null)) rows.splice(5, 1);
   if (writes.unknownFound > 0) rows.push(['unknown outcomes', `${writes.unknownFound} of them were done`]);
   if (writes.refusedFound > 0) rows.push(['refused but there', `${writes.refusedFound}: this must not be`]);
@@ -120,6 +122,7 @@ export function errorText(counts: Readonly<Record<string, number>>): string {
 
 /** `850` to `850 ms`, `12500` to `12.5 s`. */
 export function duration(ms: number): string {
+  if (ms === 0) return '0 ms';
   if (ms < 10) return `${ms.toFixed(1)} ms`;
   return ms < 10_000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
