@@ -29,6 +29,8 @@ function answerSimple(session: Session, unit: Unit, classification: Classificati
   const statement = classification.statements.length === 1 ? classification.statements[0] : undefined;
   if (session.transaction.kind === 'doomed') {
     if (statement === undefined) return false; // startUnit reports the failed transaction
+    // A driver that gives its names up does not listen to the answer: the loss is told to what comes next, and the name is gone.
+    if (statement.kind === 'deallocate' && session.doom !== null && deallocated(session, statement, 'T')) return true;
     const message = unit.entries[0]?.bytes as Buffer;
     return answerDoomed(session, statement, textOf(message, statement));
   }
@@ -44,13 +46,16 @@ function answerSimple(session: Session, unit: Unit, classification: Classificati
 }
 
 /** A name of this session is gone; servers keep what they have under it for others. False: a server must word the error. */
-function deallocated(session: Session, statement: StatementInfo & { readonly kind: 'deallocate' }): boolean {
-  const { statements, transaction } = session;
-  if (readyStatus(transaction) === 'E' || transaction.kind === 'deferred') return false;
+function deallocated(
+  { statements, out, transaction }: Session,
+  statement: StatementInfo & { readonly kind: 'deallocate' },
+  status = readyStatus(transaction),
+): boolean {
+  if (status === 'E') return false;
   if (statement.name === null) statements.clear();
   else if (!statements.named.delete(statement.name)) return false;
-  session.out.send(encode.commandComplete(statement.name === null ? 'DEALLOCATE ALL' : 'DEALLOCATE'));
-  session.out.send(encode.readyForQuery(readyStatus(transaction)));
+  out.send(encode.commandComplete(statement.name === null ? 'DEALLOCATE ALL' : 'DEALLOCATE'));
+  out.send(encode.readyForQuery(status));
   return true;
 }
 

@@ -17,9 +17,14 @@ SELECT pg_catalog.md5(pg_catalog.string_agg(line, ',' ORDER BY line)) FROM (
                   WHERE oid >= 16384 AND (relkind = 'v' OR relrowsecurity)
 ) AS lines`;
 
-/** Built-in functions that views and policies may call and that pg_depend does not tell, because they are pinned. */
+/** Built-in functions that views, policies and checks may call and that pg_depend does not tell, because they are pinned. */
 const LEADER_CALL =
-  '\\m(nextval|setval|currval|lastval|set_config|setseed|pg_notify|txid_current|pg_current_xact_id|pg_export_snapshot|pg_current_wal_\\w+|pg_(try_)?advisory_\\w+|lo_\\w+|query_to_xml\\w*|cursor_to_xml\\w*|dblink\\w*)\\s*\\(';
+  '^(nextval|setval|currval|lastval|set_config|setseed|pg_notify|txid_current|pg_current_xact_id|pg_export_snapshot|pg_current_wal_\\w+|pg_(try_)?advisory_\\w+|lo_\\w+|query_to_xml\\w*|cursor_to_xml\\w*)$';
+
+/** A pattern of calls of these, as trees of expressions have them. */
+function callsOf(names: string): string {
+  return `(SELECT ':funcid (' || pg_catalog.string_agg(oid::pg_catalog.text, '|') || ') ' FROM pg_catalog.pg_proc WHERE oid < 16384 AND proname ~ '${names}')`;
+}
 
 /**
  * What a function's source says when it may set something that outlives the transaction, which no reader of its caller sees. A
@@ -35,9 +40,13 @@ const SESSION_SET =
  * the user's without a call being seen: `operator`, `type` (a cast to it, the check of a domain), `attribute` (a function of one row, `x.name`),
  * `relation` (a view by its definition, a table by its policies, and views on these). `setter`: a function of the user's whose
  * source sets something for the session.
+ * Definitions are read as the catalog keeps them, as trees: pg_get_viewdef and its like lock the tables they name, and what
+ * nobody asked for must never wait for a user's DDL, nor be one half of its deadlock.
  */
 export const CATALOG_SQL = `
-WITH RECURSIVE called AS (
+WITH RECURSIVE leader_call AS MATERIALIZED (
+  SELECT ${callsOf(LEADER_CALL)} AS pattern
+), called AS (
   SELECT p.oid, p.pronamespace, p.proname, p.pronargs, p.proargtypes,
          CASE WHEN p.provolatile = 'v' OR EXISTS (
                 SELECT FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc s
@@ -56,11 +65,11 @@ WITH RECURSIVE called AS (
          (d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid IN (SELECT oid FROM volatile_user))
       OR (d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND d.refobjid IN (SELECT oid FROM volatile_operator)))
   UNION
-  SELECT c.oid FROM pg_catalog.pg_class c
-   WHERE c.relkind = 'v' AND c.oid >= 16384 AND pg_catalog.pg_get_viewdef(c.oid) ~ '${LEADER_CALL}'
+  SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_rewrite r ON r.ev_class = c.oid AND r.rulename = '_RETURN'
+   WHERE c.relkind = 'v' AND c.oid >= 16384 AND r.ev_action::pg_catalog.text ~ (SELECT pattern FROM leader_call)
   UNION
   SELECT l.polrelid FROM pg_catalog.pg_policy l
-   WHERE pg_catalog.pg_get_expr(l.polqual, l.polrelid) ~ '${LEADER_CALL}' OR EXISTS (
+   WHERE l.polqual::pg_catalog.text ~ (SELECT pattern FROM leader_call) OR EXISTS (
          SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
             AND d.objid = l.oid AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
             AND d.refobjid IN (SELECT oid FROM volatile_user))
@@ -85,7 +94,7 @@ UNION ALL
 SELECT DISTINCT 'type', n.nspname, t.typname, 'v'
   FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_type t ON t.oid = k.contypid
   JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
- WHERE k.contypid <> 0 AND k.oid >= 16384 AND (pg_catalog.pg_get_constraintdef(k.oid) ~ '${LEADER_CALL}' OR EXISTS (
+ WHERE k.contypid <> 0 AND k.oid >= 16384 AND (k.conbin::pg_catalog.text ~ (SELECT pattern FROM leader_call) OR EXISTS (
        SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
           AND d.objid = k.oid AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
           AND d.refobjid IN (SELECT oid FROM volatile_user)))
@@ -102,4 +111,5 @@ SELECT DISTINCT 'setter', n.nspname, p.proname, 'v'
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
  WHERE p.oid >= 16384 AND l.lanname NOT IN ('c', 'internal')
-   AND pg_catalog.regexp_replace(pg_catalog.concat(p.prosrc, pg_catalog.pg_get_function_sqlbody(p.oid)), '${LOCAL_SET}', '', 'gi') ~* '${SESSION_SET}'`;
+   AND (pg_catalog.regexp_replace(p.prosrc, '${LOCAL_SET}', '', 'gi') ~* '${SESSION_SET}'
+        OR p.prosqlbody::pg_catalog.text ~ ${callsOf('^set_config$')})`;

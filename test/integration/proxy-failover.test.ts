@@ -72,6 +72,7 @@ describe('the leader is lost', () => {
     const between = await connect();
     const committing = await connect();
     for (const [n, client] of [inside, between, committing].entries()) {
+      await client.query('PREPARE given AS SELECT 1');
       await client.query('BEGIN');
       await client.query('INSERT INTO t VALUES ($1)', [n]);
     }
@@ -84,9 +85,11 @@ describe('the leader is lost', () => {
     await assert.rejects(between.query('SELECT 1'), { code: '40001' });
     await assert.rejects(between.query('SELECT 1'), { code: '25P02' });
     assert.equal((await between.query('COMMIT')).command, 'ROLLBACK');
-    // Its COMMIT is the first to hear of the loss, and must not look like a success.
+    // Its COMMIT is the first to hear of the loss, and must not look like a success. Names are given up as if nothing were wrong.
+    assert.equal((await committing.query('DEALLOCATE given')).command, 'DEALLOCATE');
     await assert.rejects(committing.query('COMMIT'), { code: '40001' });
     await cluster.promote('node2');
+    await committing.query('PREPARE given AS SELECT 2');
     for (const client of [inside, between, committing]) {
       await client.query('BEGIN');
       await client.query('SELECT count(*) FROM t FOR SHARE').catch(() => client.query('ROLLBACK'));

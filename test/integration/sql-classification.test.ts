@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { Client, DatabaseError } from 'pg';
 import { recoveryOf } from '../../proxy/routing/retry.ts';
 import { BUILTIN_FUNCTIONS } from '../../proxy/sql/builtin-functions.ts';
+import { CATALOG_SQL } from '../../proxy/sql/catalog-queries.ts';
 import { createVolatilityCatalog, type LoadedCatalog } from '../../proxy/sql/catalog.ts';
 import { createClassifier } from '../../proxy/sql/classify.ts';
 import { SAFE_VOLATILE } from '../../proxy/sql/functions.ts';
@@ -97,6 +98,27 @@ describe('classification on real servers', {
     await server.sql('ALTER FUNCTION app.changing() VOLATILE');
     await catalog.refresh(stopped.signal);
     assert.deepEqual([targetOf('SELECT app.changing()'), targetOf('TABLE app.shows')], ['leader', 'leader']);
+  });
+
+  test('reading the catalog waits for no lock on a table, whatever is defined on it', async () => {
+    await server.sql(
+      `CREATE FUNCTION app.keeps() RETURNS text BEGIN ATOMIC SELECT set_config('a.b', min(a)::text, false) FROM app.t; END`,
+    );
+    await server.sql('CREATE DOMAIN app.checked AS bigint CHECK (value <= pg_catalog.txid_current())');
+    const other = await connect(server.port);
+    await other.query('BEGIN; LOCK TABLE app.t IN ACCESS EXCLUSIVE MODE');
+    await leader.query("SET lock_timeout = '1s'");
+    const { rows } = await leader.query<(string | null)[]>({ text: CATALOG_SQL, rowMode: 'array' });
+    await other.query('ROLLBACK');
+    await other.end();
+    await leader.query('RESET lock_timeout');
+    const found = (kind: string): (string | null)[] =>
+      rows.filter((row) => row[0] === kind).map((row) => row[2] ?? null);
+    assert.ok(found('setter').includes('keeps'));
+    assert.ok(found('type').includes('checked'));
+    for (const name of ['writes', 'counts', 'guarded', 'over_it']) assert.ok(found('relation').includes(name), name);
+    assert.ok(!found('relation').includes('plain'));
+    await catalog.refresh(stopped.signal);
   });
 
   test('a catalog in which nothing changed keeps its version', async () => {
