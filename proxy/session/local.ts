@@ -51,7 +51,7 @@ function deallocated(
   statement: StatementInfo & { readonly kind: 'deallocate' },
   status = readyStatus(transaction),
 ): boolean {
-  if (status === 'E') return false;
+  if (status === 'E' || transaction.kind === 'deferred') return false;
   if (statement.name === null) statements.clear();
   else if (!statements.named.delete(statement.name)) return false;
   out.send(encode.commandComplete(statement.name === null ? 'DEALLOCATE ALL' : 'DEALLOCATE'));
