@@ -33,7 +33,7 @@ export class PostgresTimeout extends LeaseholdError {
   }
 }
 
-/** pg_rewind could not bring the directory onto the peer's timeline. It is marked unfinished: clone it anew. */
+/** pg_rewind could not bring the directory onto the peer's timeline. If it had begun to write, it is marked unfinished: clone it anew. */
 export class RewindFailed extends LeaseholdError {
   constructor(message: string, cause?: unknown) {
     super('REWIND_FAILED', message, cause);

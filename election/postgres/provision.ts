@@ -134,6 +134,7 @@ async function renameFolder(from: string, to: string): Promise<void> {
 /**
  * pg_rewind from the peer. The server must have been shut down cleanly; where it was not, `recover` starts it as a
  * follower of nobody and stops it, since pg_rewind's own single-user recovery refuses a directory with standby.signal.
+ * What fails or ends before the directory is written to leaves it as it was; after that the marker stays.
  */
 export async function rewindData(
   context: ServerContext,
@@ -144,7 +145,6 @@ export async function rewindData(
   const { layout } = context;
   try {
     if (!(await readControlData(context, signal)).cleanShutdown) await recover(signal);
-    await mark(context, 'rewind');
     const source = renderConninfo({
       host: from.host,
       port: from.port,
@@ -155,7 +155,11 @@ export async function rewindData(
       connect_timeout: 5,
     });
     const target = ['--target-pgdata', layout.dataDir, '--config-file', layout.configFile];
-    await context.run('pg_rewind', [...target, '--source-server', source], signal);
+    const rewind = [...target, '--source-server', source];
+    // A source that cannot be reached, or WAL that is gone, is found before anything is touched: the copy stays one.
+    await context.run('pg_rewind', ['--dry-run', ...rewind], signal);
+    await mark(context, 'rewind');
+    await context.run('pg_rewind', rewind, signal);
   } catch (error) {
     if (signal.aborted) throw error;
     throw new RewindFailed(error instanceof Error ? error.message : 'pg_rewind failed', error);

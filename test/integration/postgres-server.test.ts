@@ -10,6 +10,7 @@ import { RewindFailed } from '../../election/postgres/errors.ts';
 import { freePorts } from '../support/ports.ts';
 import { connect, makeNode, type Node, signal, timed, until } from '../support/postgres-node.ts';
 import { isRunning } from '../support/processes.ts';
+import { relayTo } from '../support/relay.ts';
 
 /** Two real servers in one folder. The tests run in order: each goes on from where the one before left them. */
 const folder = mkdtempSync(join(tmpdir(), 'leasehold-pg-'));
@@ -230,21 +231,29 @@ describe('one PostgreSQL server under an agent', () => {
     await until(b, 'is on timeline 3', (one) => one.timeline === 3);
   });
 
-  test('a rewind that is interrupted ends soon and leaves a mark', async () => {
+  test('a rewind that cannot reach its source, or is interrupted before it writes, leaves the data as they were', async () => {
     await b.server.stop('fast', signal());
-    const silent = createServer((socket) => socket.on('error', () => undefined));
-    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
-    const { port } = silent.address() as { port: number };
-    const start = performance.now();
-    await assert.rejects(b.server.rewind({ ...a.peer, port }, AbortSignal.timeout(400)), { name: 'TimeoutError' });
-    assert.ok(performance.now() - start < 1500);
-    silent.close();
-    assert.deepEqual(await b.server.inspect(signal()), { kind: 'unfinished', what: 'rewind' });
-  });
-
-  test('a rewind that cannot reach its source fails, leaves a mark, and a clone heals it', async () => {
     const nowhere = { ...a.peer, port: (await freePorts(1))[0] as number };
     await assert.rejects(b.server.rewind(nowhere, signal()), RewindFailed);
+    assert.equal((await b.server.inspect(signal())).kind, 'data');
+    await using silent = await relayTo(a.peer.port, 0);
+    const start = performance.now();
+    const ended = b.server.rewind({ ...a.peer, port: silent.port }, AbortSignal.timeout(400));
+    await assert.rejects(ended, { name: 'TimeoutError' });
+    assert.ok(performance.now() - start < 1500);
+    assert.equal((await b.server.inspect(signal())).kind, 'data');
+  });
+
+  test('a rewind that is interrupted when it may write leaves a mark, and a clone heals it', async () => {
+    await b.server.start({ role: 'follower', peer: a.peer }, signal());
+    await a.server.checkpoint(signal()); // both say so on which timeline they are
+    const leader = await until(a, 'sampled', () => true);
+    await until(b, 'has the checkpoint', (one) => one.replayedLsn >= leader.flushedLsn);
+    await b.server.stop('fast', signal());
+    // Of the rewind's two connections the first only looks.
+    await using half = await relayTo(a.peer.port, 1);
+    const ended = b.server.rewind({ ...a.peer, port: half.port }, AbortSignal.timeout(3000));
+    await assert.rejects(ended, { name: 'TimeoutError' });
     assert.deepEqual(await b.server.inspect(signal()), { kind: 'unfinished', what: 'rewind' });
     await b.server.clone(a.peer, null, signal());
     assert.equal((await b.server.inspect(signal())).kind, 'data');

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, rmSync, statfsSync } from 'node:fs';
+import { mkdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Heal } from './network.ts';
@@ -8,6 +8,9 @@ const run = promisify(execFile);
 
 /** More than a run of an hour writes, WAL kept for followers included; it takes memory only as it is used. */
 const DISK_BYTES = 2500 * 2 ** 20;
+
+const SLACK_BLOCKS = 16;
+const MOST_ATTEMPTS = 20;
 
 /** A small file system in memory for each node, so that it can be filled. */
 export interface Disks extends AsyncDisposable {
@@ -42,18 +45,16 @@ export async function openDisks(folder: string, nodes: readonly string[]): Promi
     folder: path,
     fill: async (node) => {
       if (missing !== null) throw new Error(missing);
-      const ballast = join(path(node), 'ballast');
-      const heal: Heal = async () => rmSync(ballast, { force: true });
-      try {
-        const { bavail, bsize } = statfsSync(path(node));
-        // Others write at the same time: most of it at once, and the rest until there is no more.
-        const most = Math.max(0, bavail - 256) * bsize;
-        await run('fallocate', ['--length', String(most), ballast]);
-        await run('dd', ['if=/dev/zero', `of=${ballast}`, 'bs=4096', 'oflag=append', 'conv=notrunc']).catch(() => null);
-        return heal;
-      } catch (error) {
-        await heal();
-        throw error;
+      const resize = (bytes: number) => run('mount', ['-o', `remount,size=${bytes}`, path(node)]);
+      for (let attempt = 1; ; attempt++) {
+        const { blocks, bfree, bsize } = statfsSync(path(node));
+        try {
+          // It is made as small as what is in it, which takes no time and no memory. Others write meanwhile.
+          await resize((blocks - bfree + SLACK_BLOCKS * attempt) * bsize);
+          return async () => void (await resize(DISK_BYTES));
+        } catch (error) {
+          if (attempt >= MOST_ATTEMPTS) throw error;
+        }
       }
     },
     [Symbol.asyncDispose]: close,
