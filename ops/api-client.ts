@@ -29,6 +29,8 @@ const clusterStatus = z.looseObject({
   /** Whether writes go through the proxy that was asked. */
   writable: z.boolean().default(true),
   route: z.looseObject({ term: count, hold: z.boolean(), seq: z.number() }).nullable(),
+  /** Automatic failover is paused. */
+  pause: z.looseObject({ by: z.string(), reason: z.string().nullable(), at: z.string() }).nullable().default(null),
   nodes: z.array(nodeStatus),
   /** The proxy that was asked. */
   self: z

@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_API } from './commands/context.ts';
 import { addDrills } from './commands/drill-program.ts';
 import { EXIT, explain } from './commands/errors.ts';
-import { FORCED_EXAMPLES, SETTINGS, TOPICS, UP_EXAMPLES } from './commands/help.ts';
+import { FORCED_EXAMPLES, PAUSE_HELP, SETTINGS, TOPICS, UP_EXAMPLES } from './commands/help.ts';
 import { compileCacheFolder, packageVersion } from './paths.ts';
 
 // The command line of Leasehold. Every command is a module of its own, loaded when it is called: an agent has no use
@@ -97,6 +97,14 @@ function addChanging(program: Command): void {
     .option('--node <node>', 'who shall lead, with what it holds')
     .addHelpText('after', FORCED_EXAMPLES)
     .action(async (options) => (await import('./commands/failover.ts')).failoverCommand(options));
+  withApi(program.command('pause'))
+    .description('stop automatic failover, for maintenance: leadership moves only by switchover')
+    .option('--reason <text>', 'what for; shown by status')
+    .addHelpText('after', PAUSE_HELP)
+    .action(async (options) => (await import('./commands/pause.ts')).pauseCommand(options));
+  withApi(program.command('resume'))
+    .description('end a pause: automatic failover is on again')
+    .action(async (options) => (await import('./commands/pause.ts')).resumeCommand(options));
   withApi(program.command('reload'))
     .description(
       'make a proxy read its configuration again, as SIGHUP does: says what changed and what needs a restart',

@@ -1,6 +1,7 @@
 import { formatLsn, type Lsn } from '../../common/lsn.ts';
 import { assertNever } from '../../common/never.ts';
 import { type NodeControl, RequestRefused } from '../api.ts';
+import { describePause } from '../core/facts.ts';
 import { describeLoss, forcedCandidacy } from '../core/forced.ts';
 import type { AgentState, Mode } from '../core/state.ts';
 import type { PostgresServer } from '../postgres/port.ts';
@@ -51,6 +52,8 @@ export function createNodeControl(
       if (present === null || !leads(present.state.mode)) {
         throw new RequestRefused('this node is not the leader');
       }
+      const pause = present.state.view?.pause ?? null;
+      if (pause !== null) throw new RequestRefused(`automatic failover is paused ${describePause(pause)}`);
       present.command('failover');
     },
 

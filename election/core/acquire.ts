@@ -33,6 +33,8 @@ export function acquire(turn: Turn, mode: ModeOf<'CANDIDATE'>, bootstraps: boole
     ...right.used.map((p) => ({ type: 'mod-revision' as const, key: keys.pledge(p.node), equals: p.modRevision })),
   ];
   if (bootstraps) compare.push({ type: 'create-revision', key: keys.system, equals: 0 });
+  // A pause that was put down before this is carried out counts, seen or not.
+  if (right.reason === 'failover') compare.push({ type: 'create-revision', key: keys.pause, equals: 0 });
   const attempt: Attempt = {
     term: mode.term,
     reason: right.reason,
@@ -61,6 +63,7 @@ function rightOf(turn: Turn, term: Term, bootstraps: boolean): Right | null {
   if (bootstraps) return { reason: 'bootstrap', used: [], recorded: ALONE, detail: null };
   const mine = candidacy(view, config);
   if (mine.kind === 'no') return forcedRight(turn, term);
+  if (view.pause !== null && mine.byRecord === null) return null;
   const { sync } = view;
   const restart = sync?.record.leader === config.node ? 'restart' : 'failover';
   const reason = sync?.record.handover === config.node ? 'switchover' : restart;

@@ -25,6 +25,7 @@ export interface ClusterView {
   readonly route: records.RouteRecord | null;
   readonly system: records.SystemRecord | null;
   readonly switchover: records.SwitchoverRecord | null;
+  readonly pause: records.PauseRecord | null;
   readonly members: ReadonlyMap<string, records.MemberRecord>;
   readonly pledges: ReadonlyMap<string, Stored<records.PledgeRecord>>;
   readonly proxies: ReadonlyMap<string, records.ProxyRecord>;
@@ -69,6 +70,9 @@ export function readClusterView(cluster: string, snapshot: StoreSnapshot): Clust
     route: one(keys.route, records.routeRecord)?.record ?? null,
     system: one(keys.system, records.systemRecord)?.record ?? null,
     switchover: one(keys.switchover, records.switchoverRecord)?.record ?? null,
+    pause: snapshot.keys.has(keys.pause)
+      ? (one(keys.pause, records.pauseRecord)?.record ?? records.UNREADABLE_PAUSE)
+      : null,
     members: new Map(many(keys.membersPrefix, records.memberRecord).map(([k, s]) => [k, s.record])),
     pledges: new Map(many(keys.pledgesPrefix, records.pledgeRecord)),
     proxies: new Map(many(keys.proxiesPrefix, records.proxyRecord).map(([k, s]) => [k, s.record])),

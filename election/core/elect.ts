@@ -1,7 +1,10 @@
 import type { Comparison } from '../store/port.ts';
 import * as records from '../store/records.ts';
+import type { PauseRecord } from '../store/records.ts';
 import { acquire, adopt, consentFor, lead } from './acquire.ts';
 import { candidacy, type Candidacy, comparePositions } from './candidate.ts';
+import type { ClusterView } from './cluster-view.ts';
+import { describePause } from './facts.ts';
 import { bestForced, describeLoss, forcedCandidacy } from './forced.ts';
 import { leaseIsFresh } from './lease-deadline.ts';
 import { lineageOf } from './lineage.ts';
@@ -87,11 +90,23 @@ function race(turn: Turn, mode: ModeOf<'PLEDGED'>): void {
     return waits(turn, mine.why);
   }
   if (!published) return;
+  if (view.pause !== null && mine.byRecord === null) return turn.note(pausedNote(view, view.pause));
   const since = Math.max(leaderGoneSinceMs ?? turn.now, resignedAtMs ?? Number.NEGATIVE_INFINITY);
-  const facts = { cold: !turn.state.hadLeader, resigned: resignedAtMs !== null, raceAtMs: mode.raceAtMs, since };
+  const facts = {
+    cold: !turn.state.hadLeader,
+    resigned: resignedAtMs !== null,
+    paused: view.pause !== null,
+    raceAtMs: mode.raceAtMs,
+    since,
+  };
   if (turn.now < earliest(mine, view.sync?.record.handover, facts)) return;
   turn.note(null);
   turn.go({ kind: 'CANDIDATE', term: mode.term, phase: 'lease' });
+}
+
+function pausedNote(view: ClusterView, pause: PauseRecord): string {
+  const leader = view.sync?.record.leader ?? 'the last leader';
+  return `could lead, but automatic failover is paused (${describePause(pause)}): waits for ${leader}, or for "leasehold resume"`;
 }
 
 /** An operator named this node, and nobody can be promoted without a loss. */
@@ -123,6 +138,8 @@ interface RaceFacts {
   /** Nobody has led since this agent started: the old leader is likely to be starting, too. */
   readonly cold: boolean;
   readonly resigned: boolean;
+  /** Nobody else may run. */
+  readonly paused: boolean;
   readonly raceAtMs: number;
   /** Since when there is no leader, or it gave the lease up itself. */
   readonly since: number;
@@ -133,7 +150,8 @@ function earliest(mine: Candidacy, handover: string | undefined, facts: RaceFact
   if (mine.kind === 'no') return Number.POSITIVE_INFINITY;
   if (mine.byRecord === 'handover') return atOnce;
   if (mine.byRecord === 'leader') {
-    return facts.cold && !facts.resigned && handover === undefined ? atOnce : facts.since + OLD_LEADER_WAITS_MS;
+    const first = handover === undefined && (facts.paused || (facts.cold && !facts.resigned));
+    return first ? atOnce : facts.since + OLD_LEADER_WAITS_MS;
   }
   // Whoever led last need not be rewound if it leads again.
   const warm = facts.cold ? facts.since + COLD_START_WAITS_MS : atOnce;

@@ -1,6 +1,6 @@
 import { NO_TERM, type Term } from '../../common/lsn.ts';
 import type { PeerAddress, PostgresSample } from '../postgres/port.ts';
-import type { LeaderRecord } from '../store/records.ts';
+import type { LeaderRecord, PauseRecord } from '../store/records.ts';
 import type { AgentState, Lead } from './state.ts';
 import type { CoreConfig } from './types.ts';
 
@@ -51,6 +51,11 @@ export function consents(state: AgentState, node: string): boolean {
 /** Accepts no writes before it has as many synchronous followers as are wanted (`withoutFollower: hold`). */
 export function lacksFollowers(config: CoreConfig, lead: Lead): boolean {
   return config.withoutFollower === 'hold' && lead.recorded.k < config.syncAcks;
+}
+
+/** By whom, since when, why. */
+export function describePause({ by, reason, at }: PauseRecord): string {
+  return `by ${by} since ${at}${reason === null ? '' : `: ${reason}`}`;
 }
 
 export function peerOf(leader: LeaderRecord): PeerAddress {

@@ -53,7 +53,9 @@ function startFenced(turn: Turn): void {
     return turn.start('kill', 'kill', 30_000, { type: 'pg-kill' });
   }
   if (!turn.serverReady || yields(turn)) return;
-  const hopeless = state.failures >= STARTS_BEFORE_CLONE || (copiedFrom !== null && copiedFrom !== peer?.term);
+  // A copy that never became consistent is worth nothing; one that does not start is the operator's during a pause.
+  const incomplete = copiedFrom !== null && copiedFrom !== peer?.term;
+  const hopeless = incomplete || (state.failures >= STARTS_BEFORE_CLONE && view?.pause === null);
   if (hopeless && openLeader(state) !== null) return beginClone(turn, 'PostgreSQL does not start', leastClaim(state));
   if (copiedFrom !== null && peer === null) return turn.note('its copy is incomplete: waiting for an open leader');
   turn.effects.push({ type: 'feed-watchdog', deadlineMs: null });
@@ -71,7 +73,7 @@ function startFenced(turn: Turn): void {
  */
 function yields(turn: Turn): boolean {
   const { resignedAtMs, view, config } = turn.state;
-  if (resignedAtMs === null || turn.now - resignedAtMs > YIELD_MS || view === null) return false;
+  if (resignedAtMs === null || turn.now - resignedAtMs > YIELD_MS || view === null || view.pause !== null) return false;
   const others = [...view.members.keys()].filter((node) => node !== config.node).length;
   const open = view.leader !== null && view.route?.term === view.leader.record.term && !view.route.hold;
   return others >= 2 && !open;
@@ -162,7 +164,8 @@ function attached(turn: Turn, _mode: ModeOf<'FOLLOWER'>): void {
   if (idleSinceMs === null || turn.now - idleSinceMs < 2000) return;
   turn.note('does not stream from the leader');
   const patienceMs = turn.state.rewoundFor === null ? STARVED_MS : REWOUND_STARVED_MS;
-  if (turn.now - idleSinceMs > patienceMs && openLeader(turn.state) !== null)
+  const waits = turn.state.view?.pause !== null || openLeader(turn.state) === null;
+  if (turn.now - idleSinceMs > patienceMs && !waits)
     beginClone(turn, 'cannot stream from the leader', lineageNow(turn, sample.timeline));
 }
 

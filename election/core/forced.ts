@@ -31,7 +31,10 @@ export function forcedCandidacy(view: ClusterView, node: string): ForcedCandidac
   }
   if (sync === undefined) return { kind: 'no', why: 'the cluster has no durability record yet' };
   const able = withoutLoss(view);
-  if (able !== null) return { kind: 'no', why: `${able} can be promoted without any loss` };
+  if (able !== null) {
+    const hint = view.pause === null ? '' : ': "leasehold resume" lets it, automatic failover is paused';
+    return { kind: 'no', why: `${able} can be promoted without any loss${hint}` };
+  }
   for (const [name, member] of view.members) {
     if (pledged(view, name) !== null || WITHOUT_COPY.has(member.state)) continue;
     const doubt = `${name} (${member.state}) has not told yet what it holds`;

@@ -31,9 +31,13 @@ export function holdLease(turn: Turn): boolean {
   return true;
 }
 
-/** A leader that cannot ask its own PostgreSQL for a whole TTL is no use to anybody. */
+/**
+ * A leader that cannot ask its own PostgreSQL for a whole TTL is no use to anybody. In a pause that is the operator's to judge:
+ * the lease is held, so nobody else acknowledges anything.
+ */
 function serverIsDead(state: AgentState, lead: Lead): boolean {
-  const { mode } = state;
+  const { mode, view } = state;
+  if (view !== null && view.pause !== null) return false;
   const answers = mode.kind === 'LEADER_HELD' || mode.kind === 'LEADER_OPEN';
   return answers && state.nowMs - lead.aliveAtMs > state.config.ttlMs;
 }

@@ -1,5 +1,6 @@
 import { beginDemotion, demotingDone, demotingExit, demotingFailed } from './demote.ts';
 import { candidateDone, candidateFailed, pledgedDone, pledgedFailed } from './elect.ts';
+import { describePause } from './facts.ts';
 import { copyingDone, copyingFailed } from './copy.ts';
 import { fencedDone, fencedFailed, followerDone, stopNow } from './follow.ts';
 import { initDone, initFailed } from './init.ts';
@@ -40,6 +41,10 @@ const onlyStop = (turn: Turn, _mode: Mode, command: Command): void => {
 
 const giveUp = (turn: Turn, _mode: Mode, command: Command): void => {
   if (command === 'force') return;
+  const pause = turn.state.view?.pause ?? null;
+  if (command === 'failover' && pause !== null) {
+    return turn.log('warn', 'failover.refused', `no failover: it is paused ${describePause(pause)}`);
+  }
   if (command === 'stop') turn.set({ stopping: true });
   beginDemotion(
     turn,

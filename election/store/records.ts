@@ -64,7 +64,6 @@ export const NODE_STATES = [
   'DEMOTING',
   'FENCED',
   'REWINDING',
-  'PAUSED',
 ] as const;
 export type NodeState = (typeof NODE_STATES)[number];
 
@@ -129,6 +128,18 @@ export type PledgeRecord = z.output<typeof pledgeRecord>;
 /** `switchover`: put by an operator, deleted by the leader when it is done or aborted. `to` null: the best follower. */
 export const switchoverRecord = z.object({ id: z.string(), to: z.string().nullable(), requestedAt: z.string() });
 export type SwitchoverRecord = z.output<typeof switchoverRecord>;
+
+/**
+ * `pause`: put and deleted by operators. While it exists, leadership moves only by their hand, and no node's data is replaced. A
+ * value that cannot be read pauses as well.
+ */
+export const pauseRecord = z.object({ by: z.string(), reason: z.string().nullable(), at: z.string() });
+export type PauseRecord = z.output<typeof pauseRecord>;
+export const UNREADABLE_PAUSE: PauseRecord = {
+  by: 'somebody',
+  reason: 'the key cannot be read',
+  at: 'an unknown time',
+};
 
 /** `history/<term>`: how the term came to be. `at` is wall-clock time, for people only. */
 export const historyRecord = z.object({

@@ -98,6 +98,12 @@ test('held writes are said first', async () => {
   assert.match(text.split('\n')[0] ?? '', /HELD/);
 });
 
+test('a pause is said below the first line, with who and why', async () => {
+  const pause = { by: 'ann@host', reason: 'new switches', at: '2026-01-01T00:00:00Z' };
+  const lines = statusText(await fetchStatus({ ...body, pause })).split('\n');
+  assert.match(lines[1] ?? '', /PAUSED by ann@host since 2026-01-01T00:00:00Z \(new switches\); "leasehold resume"/);
+});
+
 test('a cluster without a leader has a status too', async () => {
   const text = statusText(await fetchStatus({ ...body, term: 0, leader: null, route: null, writable: false }));
   assert.match(text, /leader none {3}no leader yet/);

@@ -1,3 +1,4 @@
+import { hostname, userInfo } from 'node:os';
 import { loadConfig } from '../../common/config/load.ts';
 import { LeaseholdError } from '../../common/errors.ts';
 import { ApiClient } from '../api-client.ts';
@@ -34,4 +35,13 @@ export function stopSignal(): AbortSignal {
 /** For people: what they read is cut short by a closed pipe (`| head`), which is no error. */
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);
+}
+
+/** Who asks, for what the cluster keeps: `user@host`. */
+export function whoAsks(): string {
+  try {
+    return `${userInfo().username}@${hostname()}`;
+  } catch {
+    return `uid ${process.getuid?.() ?? '?'}@${hostname()}`; // a user without a name
+  }
 }

@@ -1,9 +1,8 @@
-import { hostname, userInfo } from 'node:os';
-import { LeaseholdError } from '../../common/errors.ts';
 import { z } from 'zod';
+import { LeaseholdError } from '../../common/errors.ts';
 import type { ApiClient } from '../api-client.ts';
 import { formatMs } from '../format/table.ts';
-import { openApi, print, stopSignal } from './context.ts';
+import { openApi, print, stopSignal, whoAsks } from './context.ts';
 import { type ChangeOptions, followChange } from './switchover.ts';
 
 export interface FailoverOptions extends ChangeOptions {
@@ -57,13 +56,4 @@ async function force(api: ApiClient, node: string, signal: AbortSignal): Promise
   const answer = await api.post('/failover', { allowDataLoss: true, node, by: whoAsks() }, signal);
   const { term, loss } = forcedAnswer.parse(answer);
   print(`${node} is to lead term ${term}. Known of the loss: ${loss}`);
-}
-
-/** For the history. */
-function whoAsks(): string {
-  try {
-    return `${userInfo().username}@${hostname()}`;
-  } catch {
-    return `uid ${process.getuid?.() ?? '?'}@${hostname()}`; // a user without a name
-  }
 }

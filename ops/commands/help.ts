@@ -19,6 +19,14 @@ It is refused while somebody leads or can be promoted without a loss, while a no
 it holds, and while another one holds more. A node that returns with more keeps its data in
 <dataDir>.leasehold/kept, and gets the new leader's.`;
 
+export const PAUSE_HELP = `
+While it is paused nobody takes over by itself. The leader leads on; if it is lost, writes are held until it is back, and it leads
+again at once. A node whose PostgreSQL does not start or does not stream is not cloned anew. A leader whose lease cannot be renewed (etcd is away) is fenced as ever.
+"leasehold switchover" works, and so does a failover with --allow-data-loss. A pause outlives restarts of everything.
+
+Example:
+  leasehold pause --reason "new switches in rack 2"`;
+
 export const TOPICS = `
 Try it:
   leasehold up                      a cluster on this machine; ends with a connection string

@@ -22,11 +22,18 @@ export function statusText(status: ClusterStatus): string {
     '',
     nodeTable(status),
   ];
+  if (status.pause !== null) lines.splice(1, 0, pauseText(status.pause));
   const notes = status.nodes.filter((node) => node.note !== null).map((node) => `  ${node.node}: ${node.note}`);
   if (notes.length > 0) lines.push('', ...notes);
   lines.push('', proxyTable(status));
   if (status.self !== undefined) lines.push('', selfLine(status.self));
   return lines.join('\n');
+}
+
+/** What `status` and `pause` show of a pause. */
+export function pauseText({ by, reason, at }: NonNullable<ClusterStatus['pause']>): string {
+  const why = reason === null ? '' : ` (${reason})`;
+  return `automatic failover is PAUSED by ${by} since ${at}${why}; "leasehold resume" ends it`;
 }
 
 function nodeTable(status: ClusterStatus): string {

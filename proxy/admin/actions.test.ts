@@ -4,7 +4,13 @@ import { after, before, describe, test } from 'node:test';
 import type { Term } from '../../common/lsn.ts';
 import { keysOf } from '../../election/store/keys.ts';
 import { createMemoryStore } from '../../election/store/memory.ts';
-import { encodeRecord, historyRecord, type SyncRecord, syncRecord } from '../../election/store/records.ts';
+import {
+  encodeRecord,
+  historyRecord,
+  type PauseRecord,
+  type SyncRecord,
+  syncRecord,
+} from '../../election/store/records.ts';
 import { exampleStatus, member } from '../../test/support/proxy-status.ts';
 import { createClusterActions, noSuccessor } from './actions.ts';
 import { askAgent } from './agents.ts';
@@ -39,10 +45,15 @@ describe('what an operator asks of the cluster', () => {
   });
   after(() => agent.close());
 
-  function actions() {
+  function actions(pause: PauseRecord | null = null) {
     const { view } = exampleStatus();
     const members = new Map([...view.members, ['node1', member('node1', 5001, { apiUrl })] as const]);
-    return createClusterActions({ store, cluster: 'main', view: () => ({ ...view, members }), apiToken: 'secret' });
+    return createClusterActions({
+      store,
+      cluster: 'main',
+      view: () => ({ ...view, members, pause }),
+      apiToken: 'secret',
+    });
   }
 
   async function put(key: string, value: string): Promise<void> {
@@ -88,6 +99,18 @@ describe('what an operator asks of the cluster', () => {
     assert.deepEqual(done, { node: 'node1', term: 8, loss: 'some' });
     assert.deepEqual([seen.at(-1), bodies.at(-1)], ['POST /failover/forced Bearer secret', '{"by":"ann@host"}']);
     await assert.rejects(actions().forceFailover('node9', 'ann@host'), { status: 404, message: /node1, node2/ });
+  });
+
+  test('a pause is put down once with who and why, stops what would need a failover, and is taken back', async () => {
+    const put = await actions().pause('ann@host', ' new\n switches ');
+    assert.deepEqual([put.by, put.reason], ['ann@host', 'new switches']);
+    await assert.rejects(actions().pause('bob', null), { status: 409, message: /paused already/ });
+    const kept = (await store.readAll(keys.pause, call)).keys.get(keys.pause);
+    assert.deepEqual(JSON.parse(kept?.value ?? '{}'), put);
+    assert.deepEqual(await actions().resume(), { resumed: true });
+    await assert.rejects(actions().resume(), { status: 409, message: /not paused/ });
+    const paused = actions(put);
+    await assert.rejects(paused.failover(), { status: 409, message: /paused by ann@host.*new switches.*resume/ });
   });
 
   test('the history is given newest term first', async () => {

@@ -1,16 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { StoreError } from '../../common/errors.ts';
+import { describePause } from '../../election/core/facts.ts';
 import { keysOf } from '../../election/store/keys.ts';
 import type { LeaseStore } from '../../election/store/port.ts';
 import {
   decodeRecord,
   encodeRecord,
   historyRecord,
+  pauseRecord,
   switchoverRecord,
   syncRecord,
 } from '../../election/store/records.ts';
-import type { MemberRecord, SyncRecord } from '../../election/store/records.ts';
+import type { MemberRecord, PauseRecord, SyncRecord } from '../../election/store/records.ts';
 import type { ClusterView } from '../cluster/types.ts';
 import { ActionRefused } from './action-refused.ts';
 import { askAgent } from './agents.ts';
@@ -31,6 +33,9 @@ export interface ClusterActions {
     node: string,
     by: string,
   ): Promise<{ readonly node: string; readonly term: number; readonly loss: string }>;
+  /** Stops automatic failover until `resume`. In force when it resolves. */
+  pause(by: string, reason: string | null): Promise<PauseRecord>;
+  resume(): Promise<{ readonly resumed: true }>;
   /** How each term came to be, newest first, at most the last 1000. */
   history(): Promise<readonly HistoryEntry[]>;
 }
@@ -74,6 +79,7 @@ export function createClusterActions(options: ActionOptions): ClusterActions {
 
     async failover() {
       const { leader, term, members } = mustLead(view());
+      refusePaused(view(), 'a failover');
       await refuseWithoutFollower('a failover');
       await askAgent(mustBeMember(leader, members), 'failover', apiToken);
       return { node: leader, term };
@@ -83,6 +89,36 @@ export function createClusterActions(options: ActionOptions): ClusterActions {
       const answer = await askAgent(mustBeMember(node, view().members), 'failover/forced', apiToken, { by });
       const { term, loss } = forcedAnswer.parse(answer);
       return { node, term, loss };
+    },
+
+    async pause(by, reason) {
+      const record = { by: short(by), reason: reason === null ? null : short(reason), at: new Date().toISOString() };
+      const result = await asking(
+        store.transact(
+          {
+            compare: [{ type: 'create-revision', key: keys.pause, equals: 0 }],
+            then: [{ type: 'put', key: keys.pause, value: encodeRecord(pauseRecord, record) }],
+          },
+          { deadlineMs: STORE_DEADLINE_MS },
+        ),
+      );
+      if (!result.succeeded) throw new ActionRefused(409, 'automatic failover is paused already');
+      return record;
+    },
+
+    async resume() {
+      const result = await asking(
+        store.transact(
+          {
+            compare: [{ type: 'create-revision', key: keys.pause, equals: 0 }],
+            then: [{ type: 'get', key: keys.pause }],
+            otherwise: [{ type: 'delete', key: keys.pause }],
+          },
+          { deadlineMs: STORE_DEADLINE_MS },
+        ),
+      );
+      if (result.succeeded) throw new ActionRefused(409, 'automatic failover is not paused');
+      return { resumed: true };
     },
 
     async history() {
@@ -117,6 +153,18 @@ export function noSuccessor(sync: SyncRecord | null, view: ClusterView): string 
   const needed = sync.members.length - sync.k + 1;
   if (standing.length >= needed) return null;
   return `${standing.length} of ${sync.members.join(', ')} stream from the leader, ${needed} must`;
+}
+
+/** In a pause nobody takes over: what would take the leader away would only be an outage. */
+function refusePaused({ pause }: ClusterView, what: string): void {
+  if (pause === null) return;
+  const why = `automatic failover is paused ${describePause(pause)}`;
+  throw new ActionRefused(409, `${what} is refused: ${why}. A switchover works; "leasehold resume" ends the pause`);
+}
+
+/** For people, on one line. */
+function short(text: string): string {
+  return text.replaceAll(/\s+/g, ' ').trim().slice(0, 200);
 }
 
 function mustLead(view: ClusterView): { leader: string; term: number; members: ReadonlyMap<string, MemberRecord> } {

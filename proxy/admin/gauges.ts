@@ -22,6 +22,7 @@ export function createGauges(registry: Registry) {
     waiting: gauge('waiting_clients', 'Clients that wait for a server connection'),
     draining: gauge('draining', '1 while this proxy takes no new clients'),
     paused: gauge('paused', '1 while an operator has paused some database'),
+    failoverPaused: gauge('failover_paused', '1 while an operator has paused automatic failover of the cluster'),
     buildInfo: gauge('build_info', 'Always 1', 'version', 'node_version'),
     cacheHits: counter('classification_cache_hits_total', 'Statements classified from the cache'),
     cacheMisses: counter('classification_cache_misses_total', 'Statements that went through the parser'),
@@ -71,6 +72,7 @@ export function readGauges(gauges: Gauges, providers: AdminProviders): void {
   gauges.waiting.set(status.waiting);
   gauges.draining.set(status.draining ? 1 : 0);
   gauges.paused.set(status.paused ? 1 : 0);
+  gauges.failoverPaused.set(status.view.pause === null ? 0 : 1);
   gauges.maxClients.set(status.maxClients);
   gauges.held.set(status.heldWrites);
   gauges.inFlight.set(status.inFlight);

@@ -37,6 +37,13 @@ const actions: ClusterActions = {
     asked.push(['force', node, by]);
     return { node, term: 8, loss: 'some' };
   },
+  pause: async (by, reason) => {
+    asked.push(['pause', by, reason]);
+    return { by, reason, at: 'now' };
+  },
+  resume: async () => {
+    throw new ActionRefused(409, 'automatic failover is not paused');
+  },
   history: async () => [],
 };
 
@@ -176,6 +183,20 @@ describe('the HTTP API', () => {
     assert.deepEqual(asked.at(-1), ['step-aside', 3]);
     assert.equal((await post(`${api.url}/step-aside`)).status, 400);
     assert.equal((await post(`${guarded.url}/step-aside`, '{"seconds":3}')).status, 401);
+  });
+
+  test('a pause says who and why, and what is not paused is not resumed', async () => {
+    asked.length = 0;
+    const done = await post(`${api.url}/pause`, '{"reason":"new switches","by":"ann@host"}');
+    assert.deepEqual(done, { status: 202, body: { by: 'ann@host', reason: 'new switches', at: 'now' } });
+    assert.equal((await post(`${api.url}/pause`)).status, 202);
+    assert.equal((await post(`${api.url}/pause`, '{"reason":7}')).status, 400);
+    assert.deepEqual(asked, [
+      ['pause', 'ann@host', 'new switches'],
+      ['pause', 'an operator', null],
+    ]);
+    assert.equal((await post(`${api.url}/resume`)).status, 409);
+    assert.equal((await post(`${guarded.url}/pause`)).status, 401);
   });
 
   test('with a token, nothing changes without it', async () => {

@@ -45,7 +45,7 @@ const MAX_BODY = 16_384;
 /**
  * The proxy's HTTP API and page. Throws LeaseholdError `PORT_IN_USE` or `LISTEN` naming the address and the setting.
  * GET / /live /ready (also /healthz /readyz) /metrics /status /history /shadow; POST /switchover {"to"?} /failover
- * {"allowDataLoss"?, "node"?, "by"?} of the cluster, /reload /drain /step-aside {"seconds"} of this process; drills: http-drills.ts. What is
+ * {"allowDataLoss"?, "node"?, "by"?} /pause {"reason"?, "by"?} /resume of the cluster, /reload /drain /step-aside {"seconds"} of this process; drills: http-drills.ts. What is
  * not a page or metrics is JSON; an error is `{"error": "…"}`.
  */
 export async function startHttp(options: HttpOptions): Promise<HttpApi> {
@@ -162,6 +162,8 @@ type Action = (options: HttpOptions, body: Readonly<Record<string, unknown>>) =>
 const POSTS: ReadonlyMap<string, Action> = new Map<string, Action>([
   ['/switchover', ({ actions }, body) => actions.switchover(nodeField(body, 'to'))],
   ['/failover', ({ actions }, body) => failover(actions, body)],
+  ['/pause', ({ actions }, body) => actions.pause(byWhom(body), textField(body, 'reason'))],
+  ['/resume', ({ actions }) => actions.resume()],
   ['/reload', ({ control }) => control.reload()],
   [
     '/drain',
@@ -242,8 +244,18 @@ function failover(actions: ClusterActions, body: Readonly<Record<string, unknown
   if (!forced && node !== null) throw new BadRequest('node goes with allowDataLoss; a switchover has "to"');
   if (!forced) return actions.failover();
   if (node === null) throw new BadRequest('allowDataLoss needs the name of the node that shall lead: node');
-  const by = body['by'];
-  return actions.forceFailover(node, typeof by === 'string' && by !== '' ? by : 'an operator');
+  return actions.forceFailover(node, byWhom(body));
+}
+
+function byWhom(body: Readonly<Record<string, unknown>>): string {
+  return textField(body, 'by') ?? 'an operator';
+}
+
+function textField(body: Readonly<Record<string, unknown>>, field: string): string | null {
+  const value = body[field] ?? null;
+  if (value === null || value === '') return null;
+  if (typeof value !== 'string') throw new BadRequest(`${field} must be text`);
+  return value;
 }
 
 function nodeField(body: Readonly<Record<string, unknown>>, field: string): string | null {

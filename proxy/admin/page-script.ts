@@ -92,6 +92,11 @@ function describe(status) {
   const waiting = held === 0 ? 'No write is waiting.' : held + (held === 1 ? ' write is' : ' writes are') + ' held.';
   if (status.self.draining) return ['warn', 'This proxy is stopping: it takes no new clients. ' + waiting];
   if (status.self.paused) return ['warn', 'An operator has paused a database here: its clients wait until RESUME. ' + waiting];
+  if (status.pause !== null) {
+    const why = 'Automatic failover is paused by ' + status.pause.by + (status.pause.reason === null ? '' : ' (' + status.pause.reason + ')');
+    const now = status.writable ? 'writes go to ' + status.leader.node : 'writes are held until that node is back, or until "leasehold resume"';
+    return [status.writable ? 'warn' : 'bad', why + '; ' + now + '. ' + waiting];
+  }
   if (status.writable) {
     if (held === 0) return ['good', 'Writes go to ' + status.leader.node + '. ' + waiting];
     return ['warn', 'Writes go to ' + status.leader.node + '; elsewhere ' + waiting];

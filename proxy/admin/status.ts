@@ -1,5 +1,5 @@
 import { formatLsn, type Lsn } from '../../common/lsn.ts';
-import type { MemberRecord, NodeState } from '../../election/store/records.ts';
+import type { MemberRecord, NodeState, PauseRecord } from '../../election/store/records.ts';
 import type { NodeFreshness } from '../../replication-monitor/types.ts';
 import type { ProxyStatus } from './types.ts';
 
@@ -11,6 +11,8 @@ export interface StatusReport {
   readonly leader: { readonly node: string; readonly address: string } | null;
   readonly writable: boolean;
   readonly route: { readonly term: number; readonly hold: boolean; readonly seq: number } | null;
+  /** Automatic failover is paused (`leasehold pause`): by whom, why, since when; null: it is on. */
+  readonly pause: PauseRecord | null;
   /** How long ago etcd last answered this proxy; null: never. */
   readonly etcdAnsweredMs: number | null;
   readonly nodes: readonly NodeReport[];
@@ -78,6 +80,7 @@ export function buildStatus(status: ProxyStatus): StatusReport {
     leader: route === null ? null : { node: route.leader, address: addressOf(route.address) },
     writable: status.leader !== null,
     route: route === null ? null : { term: Number(route.term), hold: route.hold, seq: route.seq },
+    pause: view.pause,
     etcdAnsweredMs: view.confirmedAtMs === -Infinity ? null : milliseconds(nowMs - view.confirmedAtMs),
     nodes: [...names].sort().map((name) => nodeReport(name, status)),
     proxies: proxyReports(status),

@@ -54,6 +54,7 @@ const LEASE: ShowCommand = {
     ...ints('term'),
     ...texts('leader', 'address', 'writable', 'hold'),
     ...ints('seq', 'held_writes', 'held_for_ms', 'in_flight', 'etcd_answered_ms'),
+    ...texts('failover'),
   ],
   rows: (providers) => {
     const report = buildStatus(providers.status());
@@ -69,6 +70,7 @@ const LEASE: ShowCommand = {
         held_for_ms: report.self.heldForMs,
         in_flight: report.self.inFlight,
         etcd_answered_ms: report.etcdAnsweredMs,
+        failover: report.pause === null ? 'automatic' : 'paused',
       },
     ];
   },

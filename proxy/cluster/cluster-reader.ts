@@ -9,10 +9,13 @@ import {
   leaderRecord,
   type MemberRecord,
   memberRecord,
+  type PauseRecord,
+  pauseRecord,
   type ProxyRecord,
   proxyRecord,
   type RouteRecord,
   routeRecord,
+  UNREADABLE_PAUSE,
 } from '../../election/store/records.ts';
 
 /** The leader key as it stands: who holds it, on which lease, and the revision that names this holding of it. */
@@ -29,6 +32,7 @@ export interface ClusterContent {
   readonly members: ReadonlyMap<string, MemberRecord>;
   readonly proxies: ReadonlyMap<string, ProxyRecord>;
   readonly history: ReadonlyMap<Term, HistoryRecord>;
+  readonly pause: PauseRecord | null;
   /** Keys whose value could not be read since the last snapshot; such a key counts as absent. */
   readonly damaged: readonly string[];
 }
@@ -76,6 +80,7 @@ export class ClusterReader {
     }
     const route = snapshot.keys.get(this.#keys.route);
     const leader = snapshot.keys.get(this.#keys.leader);
+    const pause = snapshot.keys.get(this.#keys.pause);
     const holder = leader === undefined ? null : decode(leader, (text) => decodeRecord(leaderRecord, text));
     const content = {
       revision: snapshot.revision,
@@ -88,6 +93,8 @@ export class ClusterReader {
       members,
       proxies,
       history,
+      pause:
+        pause === undefined ? null : (decode(pause, (text) => decodeRecord(pauseRecord, text)) ?? UNREADABLE_PAUSE),
       damaged,
     };
     this.#cache = cache;

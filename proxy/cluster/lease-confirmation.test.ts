@@ -53,6 +53,7 @@ describe('the reason that a held statement is given', () => {
     route: route(7),
     leader: null,
     confirmation: null,
+    pause: null,
     startedAtMs: 0,
     everReached: true,
     unreachableSinceMs: null,
@@ -60,7 +61,18 @@ describe('the reason that a held statement is given', () => {
     heldSinceMs: null,
   };
   const cases: Record<string, [Partial<ExplainFacts>, RegExp]> = {
-    'a leader was lost': [{}, /^term 7's leader node2 was lost 31 s ago, election under way$/],
+    'a leader was lost': [
+      { leaderLostAtMs: 39_000 },
+      /^term 7's leader node2 was lost 2\.0 s ago, election under way$/,
+    ],
+    'a leader was lost long ago': [
+      {},
+      /^term 7's leader node2 was lost 31 s ago, and nobody could be elected.*leasehold status/,
+    ],
+    'a leader was lost in a pause': [
+      { pause: { by: 'ann@host', reason: null, at: 'now' } },
+      /^term 7's leader node2 was lost 31 s ago, and automatic failover is paused by ann@host \(leasehold resume\)$/,
+    ],
     'etcd is gone, the leader key was there': [
       { leader: leaderKey(7), unreachableSinceMs: 36_000 },
       /^etcd cannot be reached since 5\.0 s, so nobody can say whether term 7's leader node2 still leads$/,

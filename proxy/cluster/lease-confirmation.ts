@@ -1,4 +1,4 @@
-import type { RouteRecord } from '../../election/store/records.ts';
+import type { PauseRecord, RouteRecord } from '../../election/store/records.ts';
 import type { LeaderKey } from './cluster-reader.ts';
 import type { LeaderTarget } from './types.ts';
 
@@ -47,12 +47,16 @@ export function openTarget(route: RouteRecord | null): LeaderTarget | null {
 
 /** For `explainNoLeader`; each moment is null where it does not apply. */
 export interface ExplainFacts extends LeaseFacts {
+  readonly pause: PauseRecord | null;
   readonly startedAtMs: number;
   readonly everReached: boolean;
   readonly unreachableSinceMs: number | null;
   readonly leaderLostAtMs: number | null;
   readonly heldSinceMs: number | null;
 }
+
+/** An election that takes longer waits for a node that may never come. */
+const LONG_ELECTION_MS = 10_000;
 
 /** For the error that a held statement gets at its deadline: what is known, and since when. */
 export function explainNoLeader(facts: ExplainFacts, nowMs: number): string {
@@ -67,7 +71,14 @@ export function explainNoLeader(facts: ExplainFacts, nowMs: number): string {
       : `${since}, so nobody can say whether ${named} still leads`;
   }
   if (route === null) return 'the cluster has never had a leader; look at the agents (leasehold status)';
-  if (leader === null) return `${named} was lost ${ago(facts.leaderLostAtMs)}, election under way`;
+  if (leader === null) {
+    const lost = `${named} was lost ${ago(facts.leaderLostAtMs)}`;
+    if (facts.pause !== null)
+      return `${lost}, and automatic failover is paused by ${facts.pause.by} (leasehold resume)`;
+    const lasting = nowMs - (facts.leaderLostAtMs ?? nowMs) > LONG_ELECTION_MS;
+    if (lasting) return `${lost}, and nobody could be elected so far ("leasehold status" says what is awaited)`;
+    return `${lost}, election under way`;
+  }
   if (leader.record.term !== route.term) {
     return `${leader.record.node} took the lease for term ${leader.record.term} and is being promoted`;
   }

@@ -60,6 +60,7 @@ class EtcdLeaseView implements LeaseView {
       members: new Map(),
       proxies: new Map(),
       history: new Map(),
+      pause: null,
       confirmedAtMs: Number.NEGATIVE_INFINITY,
     };
     options.store.follow(keys.prefix, {
@@ -89,6 +90,7 @@ class EtcdLeaseView implements LeaseView {
       route: this.#content.route,
       leader: this.#content.leader,
       confirmation: this.#confirmation,
+      pause: this.#content.pause,
       startedAtMs: this.#startedAtMs,
       everReached: this.#view.confirmedAtMs !== Number.NEGATIVE_INFINITY,
       unreachableSinceMs: this.#unreachableSinceMs,
@@ -120,8 +122,8 @@ class EtcdLeaseView implements LeaseView {
     const before = this.#content;
     const content = this.#reader.read(snapshot);
     this.#content = content;
-    const { route, members, proxies, history } = content;
-    this.#view = { route, members, proxies, history, confirmedAtMs: nowMs };
+    const { route, members, proxies, history, pause } = content;
+    this.#view = { route, members, proxies, history, pause, confirmedAtMs: nowMs };
     for (const key of content.damaged) {
       this.#options.logger.error({ event: 'store.damaged-key', key }, `the value of ${key} in etcd cannot be read`);
     }
@@ -222,5 +224,6 @@ const NOTHING: ClusterContent = {
   members: new Map(),
   proxies: new Map(),
   history: new Map(),
+  pause: null,
   damaged: [],
 };

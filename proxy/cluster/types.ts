@@ -1,5 +1,11 @@
 import type { Term } from '../../common/lsn.ts';
-import type { HistoryRecord, MemberRecord, ProxyRecord, RouteRecord } from '../../election/store/records.ts';
+import type {
+  HistoryRecord,
+  MemberRecord,
+  PauseRecord,
+  ProxyRecord,
+  RouteRecord,
+} from '../../election/store/records.ts';
 
 /** What this proxy knows of the cluster from etcd. Replaced as a whole, never mutated. */
 export interface ClusterView {
@@ -8,6 +14,8 @@ export interface ClusterView {
   readonly proxies: ReadonlyMap<string, ProxyRecord>;
   /** How each term came to be: whose content it goes on from, and which transaction id was its first. */
   readonly history: ReadonlyMap<Term, HistoryRecord>;
+  /** An operator has stopped automatic failover; null: it is on. */
+  readonly pause: PauseRecord | null;
   /** Milliseconds of the local clock at which etcd last answered; -Infinity before the first answer. */
   readonly confirmedAtMs: number;
 }

@@ -7,7 +7,14 @@ import type { LeaderPass, LeaderTarget, LeaseView } from './types.ts';
 import { createWriteGate } from './write-gate.ts';
 
 class FakeLease implements LeaseView {
-  readonly view = { route: null, members: new Map(), proxies: new Map(), history: new Map(), confirmedAtMs: 0 };
+  readonly view = {
+    route: null,
+    members: new Map(),
+    proxies: new Map(),
+    history: new Map(),
+    pause: null,
+    confirmedAtMs: 0,
+  };
   #target: LeaderTarget | null = null;
   #listeners = new Set<() => void>();
   leader = () => this.#target;

@@ -34,6 +34,7 @@ function view(members: readonly MemberRecord[], leads = true): ClusterView {
     members: new Map(members.map((each) => [each.node, each])),
     proxies: new Map(),
     history: new Map(),
+    pause: null,
     confirmedAtMs: 0,
   };
 }

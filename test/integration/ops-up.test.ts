@@ -143,10 +143,12 @@ test('the commands work on a running cluster, and nothing outlives an up that wa
 
   const status = cli('status', '--json');
   assert.equal(status.status, 0, status.stderr);
-  const { leader, nodes } = JSON.parse(status.stdout) as {
+  const before = JSON.parse(status.stdout) as {
+    term: number;
     leader: { node: string };
-    nodes: { node: string; role: string }[];
+    nodes: { node: string; role: string; postgresPid: number; usable: boolean }[];
   };
+  const { leader, nodes } = before;
   assert.deepEqual(
     nodes.map((node) => node.node),
     ['node1', 'node2', 'node3'],
@@ -166,6 +168,24 @@ test('the commands work on a running cluster, and nothing outlives an up that wa
   assert.equal(change.status, 0, change.stderr + output());
   t.diagnostic(change.stdout.trim().replaceAll('\n', '; '));
   assert.match(change.stdout, new RegExp(`${leader.node} → ${target}`));
+
+  assert.equal(cli('pause', '--reason', 'a test').status, 0);
+  const refused = cli('failover');
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /automatic failover is paused by .*: a test/);
+  assert.match(cli('status').stdout, /automatic failover is PAUSED by .*\(a test\)/);
+  // Nobody takes over: the leader whose PostgreSQL ends leads again itself.
+  const paused = JSON.parse(cli('status', '--json').stdout) as typeof before;
+  process.kill(paused.nodes.find((node) => node.node === target)?.postgresPid ?? 0, 'SIGKILL');
+  await query('CREATE TABLE in_a_pause (id int)');
+  const back = JSON.parse(cli('status', '--json').stdout) as typeof before;
+  assert.deepEqual([back.leader.node, back.term], [target, paused.term + 1]);
+  assert.equal(cli('resume').status, 0);
+  assert.match(cli('resume').stderr, /not paused/);
+  assert.match(
+    cli('failover', '--allow-data-loss', '--node', leader.node).stderr,
+    new RegExp(`${target} holds the lease`),
+  );
 
   // A drill waits for nobody: right after a change of the leader its guards refuse.
   const bound = performance.now() + 60_000;

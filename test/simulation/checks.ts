@@ -128,6 +128,8 @@ export class Checks {
     const history = snapshot.keys.get(this.#keys.history(record.term));
     const began = history === undefined ? null : decodeRecord(historyRecord, history.value);
     if (began?.reason === 'forced') this.#giveUp(record.node, term, snapshot);
+    if (began?.reason === 'failover' && snapshot.keys.has(this.#keys.pause))
+      this.#context.violation('E14', `${record.node} takes over term ${term} while automatic failover is paused`);
   }
 
   #termGrows(snapshot: StoreSnapshot): void {

@@ -1,8 +1,7 @@
-import { keysOf } from '../../election/store/keys.ts';
-import { encodeRecord, switchoverRecord } from '../../election/store/records.ts';
 import type { SimContext } from './context.ts';
 import type { SimEtcd } from './etcd.ts';
-import { CLUSTER, type SimNode } from './node.ts';
+import type { SimNode } from './node.ts';
+import { Operator } from './operator.ts';
 import type { SimProcess } from './process.ts';
 import type { SimProxy } from './proxy.ts';
 
@@ -35,6 +34,7 @@ export const FAULTS: Readonly<Record<string, (faults: Faults) => void>> = {
   'lose answers': (f) => f.loseAnswers(),
   switchover: (f) => f.switchover(),
   'lose a quorum for long': (f) => f.loseQuorum(),
+  pause: (f) => f.pause(),
   'command failover': (f) => f.someNode().give({ type: 'command', command: 'failover' }),
   'command stop': (f) => f.someNode().give({ type: 'command', command: 'stop' }),
 };
@@ -46,11 +46,13 @@ export class Faults {
   /** What takes each fault that lasts back. */
   readonly #heals = new Set<() => void>();
   #active = true;
-  #requests = 0;
+  readonly #operator: Operator;
+  #paused = false;
 
   constructor(context: SimContext, targets: FaultTargets) {
     this.#context = context;
     this.#targets = targets;
+    this.#operator = new Operator(context, targets.etcd);
     for (const node of targets.nodes) {
       node.onFinished = () => this.#restartLater(node, 300, 2000);
     }
@@ -247,23 +249,22 @@ export class Faults {
     });
   }
 
+  /** Maintenance: nobody takes over meanwhile. */
+  pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#operator.pause();
+    this.#lasting(this.#context.random.between(2000, 25_000), () => {
+      this.#paused = false;
+      this.#context.trace.add('FAULT', 'resume');
+      this.#operator.resume();
+    });
+  }
+
   /** An operator's request, sometimes while a proxy's transactions do not end. */
   switchover(): void {
-    const { random, scheduler } = this.#context;
-    const to = random.chance(0.5) ? this.node().name : null;
-    const value = encodeRecord(switchoverRecord, {
-      id: `s${++this.#requests}`,
-      to,
-      requestedAt: `t${scheduler.nowMs.toFixed(0)}`,
-    });
-    const client = { name: 'operator', deliver: (run: () => void) => run(), trueMs: (ms: number) => ms };
-    const put = { type: 'put', key: keysOf(CLUSTER).switchover, value } as const;
-    this.#targets.etcd.request(
-      client,
-      1000,
-      (etcd, now) => etcd.transact(now, { compare: [], then: [put] }),
-      () => {},
-    );
+    const { random } = this.#context;
+    this.#operator.switchover(random.chance(0.5) ? this.node().name : null);
     const [proxy] = this.#targets.proxies;
     if (proxy === undefined || !random.chance(0.2)) return;
     proxy.stuck = true;

@@ -1,7 +1,14 @@
 import { decodeRecord, encodeRecord, historyRecord, syncRecord } from '../../election/store/records.ts';
-import { effects, keys, type Mutant, views } from './planted.ts';
+import type { Step } from '../../election/core/types.ts';
+import { acquireWithout, effects, keys, type Mutant, views } from './planted.ts';
 
-/** Bugs of forced failovers. */
+/** Neither in what it sees, nor in what it compares when it acquires. */
+function withoutPause(real: Step): Step {
+  const blind = views((view) => ({ ...view, pause: null })).step?.(real) ?? real;
+  return acquireWithout((key) => key === keys.pause).step?.(blind) ?? blind;
+}
+
+/** Bugs of what operators ask for: forced failovers, pauses. */
 export const FORCED_MUTANTS: readonly Mutant[] = [
   {
     name: 'a node is promoted by force without looking whether another one has more',
@@ -17,6 +24,12 @@ export const FORCED_MUTANTS: readonly Mutant[] = [
     breaks: ['I11'],
     seeds: 100,
     planted: effects((e) => (e.type === 'pg-clone' ? { ...e, keepAs: null } : e)),
+  },
+  {
+    name: 'a candidate does not look whether automatic failover is paused',
+    breaks: ['E14'],
+    seeds: 60,
+    planted: { step: withoutPause },
   },
   {
     name: 'a term that began by force takes the followers of the term before for its own',

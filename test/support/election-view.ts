@@ -58,6 +58,7 @@ export function viewOf({ term, sync, pledges = [], members = [], history = [] }:
     route: null,
     system: { systemId: '7', initialisedBy: 'a' },
     switchover: null,
+    pause: null,
     members: new Map(members.map((m) => [m.node, m])),
     pledges: new Map(pledges.map((record, i) => [record.node, { ...stored, record, modRevision: 100 + i }])),
     proxies: new Map(),

@@ -30,6 +30,7 @@ export function exampleStatus(changes: Partial<ProxyStatus> = {}): ProxyStatus {
         ],
       ]),
       history: new Map(),
+      pause: null,
       confirmedAtMs: 99_800,
     },
     freshness: {
