@@ -19,6 +19,8 @@ const nodeStatus = z.looseObject({
   /** Whether the proxy that was asked reads from it. */
   usable: z.boolean().default(false),
   note: z.string().nullable().default(null),
+  /** What it goes by of the settings that the whole cluster should agree in. */
+  rules: z.record(z.string(), z.unknown()).nullable().default(null),
 });
 export type NodeStatus = z.output<typeof nodeStatus>;
 
@@ -31,6 +33,10 @@ const clusterStatus = z.looseObject({
   route: z.looseObject({ term: count, hold: z.boolean(), seq: z.number() }).nullable(),
   /** Automatic failover is paused. */
   pause: z.looseObject({ by: z.string(), reason: z.string().nullable(), at: z.string() }).nullable().default(null),
+  settings: z
+    .looseObject({ version: z.number(), by: z.string(), at: z.string(), settings: z.record(z.string(), z.unknown()) })
+    .nullable()
+    .default(null),
   nodes: z.array(nodeStatus),
   /** The proxy that was asked. */
   self: z

@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_API } from './commands/context.ts';
 import { addDrills } from './commands/drill-program.ts';
 import { EXIT, explain } from './commands/errors.ts';
-import { FORCED_EXAMPLES, PAUSE_HELP, SETTINGS, TOPICS, UP_EXAMPLES } from './commands/help.ts';
+import { CONFIG_SET_HELP, FORCED_EXAMPLES, PAUSE_HELP, SETTINGS, TOPICS, UP_EXAMPLES } from './commands/help.ts';
 import { compileCacheFolder, packageVersion } from './paths.ts';
 
 // The command line of Leasehold. Every command is a module of its own, loaded when it is called: an agent has no use
@@ -134,7 +134,22 @@ function addDaemons(program: Command): void {
 }
 
 function addConfig(program: Command): void {
-  const config = program.command('config').description('look at the configuration');
+  const config = program
+    .command('config')
+    .description('look at the configuration, and change what the whole cluster shares');
+  withApi(config.command('show'))
+    .description("the cluster's shared settings (in etcd), and what each node goes by")
+    .option('--json', 'for programs')
+    .action(async (options) => (await import('./commands/config-cluster.ts')).configShowCommand(options));
+  withApi(config.command('set <name=value...>'))
+    .description("set shared settings for every node at once; stronger than the nodes' files")
+    .addHelpText('after', CONFIG_SET_HELP)
+    .action(async (given, options) => (await import('./commands/config-cluster.ts')).configSetCommand(given, options));
+  withApi(config.command('unset <name...>'))
+    .description('take shared settings back: each node goes by its own file again')
+    .action(async (names, options) =>
+      (await import('./commands/config-cluster.ts')).configUnsetCommand(names, options),
+    );
   withConfig(config.command('check'))
     .description('say everything that is wrong with it, or print it as it is in force (without secrets)')
     .addOption(new Option('--for <part>', 'check what this process needs, too').choices(['agent', 'proxy']))

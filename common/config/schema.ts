@@ -14,6 +14,16 @@ const hostPort = z.strictObject({ host: z.string().min(1), port });
 const secret = z.string().min(1);
 const tlsVersion = z.enum(['TLSv1.2', 'TLSv1.3']);
 
+/** What may be set for a whole cluster, in etcd (`leasehold config set`); it is stronger than what a node's own file says. */
+const clusterWide = {
+  /** Synchronous acknowledgements wanted for each commit (k). */
+  syncAcks: z.number().int().min(1).max(10),
+  /** A leader without any synchronous follower: goes on alone (recorded first, S4), or holds writes. */
+  withoutFollower: z.enum(['go-on', 'hold']),
+};
+export const clusterSettings = z.strictObject(clusterWide).partial();
+export type ClusterSettings = z.output<typeof clusterSettings>;
+
 export const clusterConfig = z.strictObject({
   name: name.default('main'),
   /** etcd endpoints, `http://host:port`. */
@@ -25,10 +35,8 @@ export const clusterConfig = z.strictObject({
   ttlMs: z.number().int().min(3000).max(60000).default(5000),
   /** Safety margin of S2 and S5. */
   marginMs: z.number().int().min(200).max(5000).default(700),
-  /** Synchronous acknowledgements wanted for each commit (k). */
-  syncAcks: z.number().int().min(1).max(10).default(1),
-  /** A leader without any synchronous follower: goes on alone (recorded first, S4), or holds writes. */
-  withoutFollower: z.enum(['go-on', 'hold']).default('go-on'),
+  syncAcks: clusterWide.syncAcks.default(1),
+  withoutFollower: clusterWide.withoutFollower.default('go-on'),
   /** Shared by agents, proxies and the CLI: `Authorization: Bearer` on the agents' API. */
   apiToken: secret.optional(),
 });

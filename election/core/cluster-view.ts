@@ -26,6 +26,7 @@ export interface ClusterView {
   readonly system: records.SystemRecord | null;
   readonly switchover: records.SwitchoverRecord | null;
   readonly pause: records.PauseRecord | null;
+  readonly settings: records.SettingsRecord | null;
   readonly members: ReadonlyMap<string, records.MemberRecord>;
   readonly pledges: ReadonlyMap<string, Stored<records.PledgeRecord>>;
   readonly proxies: ReadonlyMap<string, records.ProxyRecord>;
@@ -73,6 +74,7 @@ export function readClusterView(cluster: string, snapshot: StoreSnapshot): Clust
     pause: snapshot.keys.has(keys.pause)
       ? (one(keys.pause, records.pauseRecord)?.record ?? records.UNREADABLE_PAUSE)
       : null,
+    settings: one(keys.config, records.settingsRecord)?.record ?? null,
     members: new Map(many(keys.membersPrefix, records.memberRecord).map(([k, s]) => [k, s.record])),
     pledges: new Map(many(keys.pledgesPrefix, records.pledgeRecord)),
     proxies: new Map(many(keys.proxiesPrefix, records.proxyRecord).map(([k, s]) => [k, s.record])),

@@ -2,7 +2,7 @@ import { NO_TERM, type Term } from '../../common/lsn.ts';
 import type { PeerAddress, PostgresSample } from '../postgres/port.ts';
 import type { LeaderRecord, PauseRecord } from '../store/records.ts';
 import type { AgentState, Lead } from './state.ts';
-import type { CoreConfig } from './types.ts';
+import { rulesOf } from './rules.ts';
 
 /**
  * The leader, if it is certain to hold everything that was acknowledged: its route is open (or held for a planned
@@ -49,8 +49,9 @@ export function consents(state: AgentState, node: string): boolean {
 }
 
 /** Accepts no writes before it has as many synchronous followers as are wanted (`withoutFollower: hold`). */
-export function lacksFollowers(config: CoreConfig, lead: Lead): boolean {
-  return config.withoutFollower === 'hold' && lead.recorded.k < config.syncAcks;
+export function lacksFollowers(state: AgentState, lead: Lead): boolean {
+  const { syncAcks, withoutFollower } = rulesOf(state);
+  return withoutFollower === 'hold' && lead.recorded.k < syncAcks;
 }
 
 /** By whom, since when, why. */

@@ -13,11 +13,11 @@ const CHECKPOINT_AFTER_MS = 500;
 export function proceedHeld(turn: Turn): void {
   if (!holdLease(turn)) return;
   manageSync(turn);
-  const { mode, config, server } = turn.state;
+  const { mode, server } = turn.state;
   if (mode.kind !== 'LEADER_HELD') return;
   if (turn.now < turn.state.retryAtMs) return;
   if (mode.phase === 'row') return confirm(turn, mode.lead);
-  if (lacksFollowers(config, mode.lead)) {
+  if (lacksFollowers(turn.state, mode.lead)) {
     keepRewindable(turn, mode.lead);
     return turn.note('waits for synchronous followers before it accepts writes (withoutFollower: hold)');
   }

@@ -1,4 +1,5 @@
-import { consents, streamingByConsent } from './facts.ts';
+import { consents, lacksFollowers, streamingByConsent } from './facts.ts';
+import { rulesOf } from './rules.ts';
 import type { AgentState, Lead } from './state.ts';
 import { ALONE, barrierReached, planSyncChange, sameSet, type SyncSet, wantedSync } from './sync-quorum.ts';
 import type { Answer, Turn } from './turn.ts';
@@ -42,11 +43,11 @@ export function manageSync(turn: Turn): void {
  * A rule that changes would make the confirmation begin anew, and a reload delays what the held writes wait for.
  */
 function opens(turn: Turn): boolean {
-  const { mode, pending, config } = turn.state;
+  const { mode, pending } = turn.state;
   if (mode.kind === 'LEADER_OPEN') return turn.now - (mode.lead.openedAtMs ?? turn.now) < OPENING_MS;
   if (mode.kind !== 'LEADER_HELD') return false;
   if (mode.phase === 'row') return pending.row !== undefined && turn.now - pending.row.sinceMs < ROW_PATIENCE_MS;
-  return config.withoutFollower === 'go-on' || mode.lead.recorded.k >= config.syncAcks;
+  return !lacksFollowers(turn.state, mode.lead);
 }
 
 function wantedNow(turn: Turn, lead: Lead): SyncSet {
@@ -62,8 +63,9 @@ function wantedNow(turn: Turn, lead: Lead): SyncSet {
       missingForMs: turn.now - (lead.missingSinceMs.get(node) ?? turn.now),
     }));
   // As long as no write is accepted, a record that says `alone` costs nothing, and lets the others copy from here.
-  const withoutFollower = mode.kind === 'LEADER_HELD' ? 'go-on' : config.withoutFollower;
-  return wantedSync(lead.recorded, facts, { syncAcks: config.syncAcks, withoutFollower, patienceMs: PATIENCE_MS });
+  const rules = rulesOf(turn.state);
+  const withoutFollower = mode.kind === 'LEADER_HELD' ? 'go-on' : rules.withoutFollower;
+  return wantedSync(lead.recorded, facts, { syncAcks: rules.syncAcks, withoutFollower, patienceMs: PATIENCE_MS });
 }
 
 /** Nobody is called so: it fills the places of those who must not acknowledge yet. */

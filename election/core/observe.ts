@@ -4,6 +4,7 @@ import type { ClusterView } from './cluster-view.ts';
 import { lacksFollowers, streamingByConsent } from './facts.ts';
 import type { LeaderSeen } from './forced.ts';
 import { seenWithoutLease } from './orphan.ts';
+import { rulesOf } from './rules.ts';
 import { termOf } from './state.ts';
 import type { Answer, Turn } from './turn.ts';
 import type { Input } from './types.ts';
@@ -155,10 +156,11 @@ export function ownMember(turn: Turn): MemberRecord {
     agentPid: config.agentPid,
     priority: config.priority,
     noFailover: config.noFailover,
+    rules: { version: turn.state.view?.settings?.version ?? 0, ...rulesOf(turn.state) },
     ...(leads !== null && sample !== null && !sample.inRecovery
       ? { forks: sample.history.slice(-FORKS_KEPT), rewindable: leads.rewindable }
       : {}),
-    ...(mode.kind === 'LEADER_HELD' && mode.phase !== 'row' && lacksFollowers(config, mode.lead)
+    ...(mode.kind === 'LEADER_HELD' && mode.phase !== 'row' && lacksFollowers(turn.state, mode.lead)
       ? { confirmed: true }
       : {}),
     note: local.bootstrapping && note === null ? 'making the cluster' : note,

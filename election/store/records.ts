@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { clusterSettings } from '../../common/config/schema.ts';
 import { formatLsn, type Lsn, parseLsn, parseTerm, type Term } from '../../common/lsn.ts';
 
 /**
@@ -87,6 +88,8 @@ export const memberRecord = z.object({
   agentPid: z.number().int(),
   priority: z.number(),
   noFailover: z.boolean(),
+  /** The rules that this node goes by, and the version of `config` that it has seen; 0: none. */
+  rules: z.object({ version: z.number().int(), syncAcks: z.number(), withoutFollower: z.string() }).optional(),
   /** A leader: where its timeline left the earlier ones (the last 32), by which an old leader decides how to rejoin. */
   forks: z.array(z.object({ timeline: z.number().int(), endLsn: lsn })).optional(),
   /** A leader: it has checkpointed on its timeline, which pg_rewind needs of its source. */
@@ -140,6 +143,15 @@ export const UNREADABLE_PAUSE: PauseRecord = {
   reason: 'the key cannot be read',
   at: 'an unknown time',
 };
+
+/** `config`: settings of the whole cluster, put by operators. `version` counts the changes. What is absent is as each node's own file says. */
+export const settingsRecord = z.object({
+  version: z.number().int(),
+  by: z.string(),
+  at: z.string(),
+  settings: z.object(clusterSettings.shape),
+});
+export type SettingsRecord = z.output<typeof settingsRecord>;
 
 /** `history/<term>`: how the term came to be. `at` is wall-clock time, for people only. */
 export const historyRecord = z.object({

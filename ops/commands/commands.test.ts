@@ -5,6 +5,7 @@ import { ConfigError, LeaseholdError } from '../../common/errors.ts';
 import { ApiClient, type ClusterStatus } from '../api-client.ts';
 import { pickPort } from '../local/ports.ts';
 import { tellSteps } from '../local/readiness.ts';
+import { assignment, settingsText } from './config-cluster.ts';
 import { configCheckCommand } from './config-check.ts';
 import { explain } from './errors.ts';
 import { forcedNode } from './failover.ts';
@@ -102,6 +103,21 @@ test('a pause is said below the first line, with who and why', async () => {
   const pause = { by: 'ann@host', reason: 'new switches', at: '2026-01-01T00:00:00Z' };
   const lines = statusText(await fetchStatus({ ...body, pause })).split('\n');
   assert.match(lines[1] ?? '', /PAUSED by ann@host since 2026-01-01T00:00:00Z \(new switches\); "leasehold resume"/);
+});
+
+test('settings of the cluster are given as name=value, and shown with what each node goes by', async () => {
+  assert.deepEqual(assignment('cluster.syncAcks=2'), ['syncAcks', 2]);
+  assert.deepEqual(assignment('withoutFollower=hold'), ['withoutFollower', 'hold']);
+  assert.throws(() => assignment('syncAcks'), { code: 'USAGE' });
+  const rules = { version: 3, syncAcks: 2, withoutFollower: 'hold' };
+  const settings = { version: 3, by: 'ann@host', at: 'now', settings: { syncAcks: 2 } };
+  const nodes = [node('node1', 'leader', { rules }), node('node2', 'follower', { rules })];
+  const text = settingsText(await fetchStatus({ ...body, settings, nodes }));
+  assert.match(text, /^cluster-wide: syncAcks=2 \(version 3, by ann@host at now\)/);
+  assert.match(text, /node2 +3 +2 +hold/);
+  assert.doesNotMatch(text, /differ/);
+  const other = [node('node1', 'leader', { rules }), node('node2', 'follower', { rules: { ...rules, syncAcks: 1 } })];
+  assert.match(settingsText(await fetchStatus({ ...body, nodes: other })), /no settings[\s\S]*The nodes differ/);
 });
 
 test('a cluster without a leader has a status too', async () => {

@@ -27,6 +27,13 @@ again at once. A node whose PostgreSQL does not start or does not stream is not 
 Example:
   leasehold pause --reason "new switches in rack 2"`;
 
+export const CONFIG_SET_HELP = `
+Settings: syncAcks (on how many followers each commit must be), withoutFollower (go-on or hold).
+They are in force as soon as the agents see them, without a restart; a change never promises more than is kept.
+
+Example:
+  leasehold config set syncAcks=2 withoutFollower=hold`;
+
 export const TOPICS = `
 Try it:
   leasehold up                      a cluster on this machine; ends with a connection string

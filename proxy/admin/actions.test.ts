@@ -113,6 +113,26 @@ describe('what an operator asks of the cluster', () => {
     await assert.rejects(paused.failover(), { status: 409, message: /paused by ann@host.*new switches.*resume/ });
   });
 
+  test('settings are checked by the schema, merged with those there are, counted, and taken back', async () => {
+    const set = (changes: object) => actions().settings(changes as Record<string, unknown>, 'ann@host');
+    for (const [changes, message] of [
+      [{}, /name a setting.*syncAcks, withoutFollower/],
+      [{ syncAcks: 0 }, /syncAcks: .*/],
+      [{ withoutFollower: 'wait' }, /withoutFollower: /],
+      [{ ttlMs: 4000 }, /ttlMs.*settings of the cluster are syncAcks/],
+    ] as const) {
+      await assert.rejects(set(changes), { status: 400, message });
+    }
+    const first = await set({ syncAcks: 2 });
+    assert.deepEqual([first.version, first.by, first.settings], [1, 'ann@host', { syncAcks: 2 }]);
+    const second = await set({ withoutFollower: 'hold' });
+    assert.deepEqual([second.version, second.settings], [2, { syncAcks: 2, withoutFollower: 'hold' }]);
+    const third = await set({ syncAcks: null });
+    assert.deepEqual([third.version, third.settings], [3, { withoutFollower: 'hold' }]);
+    await put(keys.config, 'nonsense');
+    await assert.rejects(set({ syncAcks: 1 }), { status: 409, message: /cannot be read/ });
+  });
+
   test('the history is given newest term first', async () => {
     for (const term of [1n, 2n, 10n]) {
       const record = {

@@ -12,10 +12,11 @@ import {
   switchoverRecord,
   syncRecord,
 } from '../../election/store/records.ts';
-import type { MemberRecord, PauseRecord, SyncRecord } from '../../election/store/records.ts';
+import type { MemberRecord, PauseRecord, SettingsRecord, SyncRecord } from '../../election/store/records.ts';
 import type { ClusterView } from '../cluster/types.ts';
 import { ActionRefused } from './action-refused.ts';
 import { askAgent } from './agents.ts';
+import { changeSettings } from './cluster-settings.ts';
 
 /** What an operator asks of the cluster, through any proxy. All throw ActionRefused. */
 export interface ClusterActions {
@@ -36,6 +37,8 @@ export interface ClusterActions {
   /** Stops automatic failover until `resume`. In force when it resolves. */
   pause(by: string, reason: string | null): Promise<PauseRecord>;
   resume(): Promise<{ readonly resumed: true }>;
+  /** Settings of the whole cluster; null takes one back. Agents go by them as soon as they see them. */
+  settings(changes: Readonly<Record<string, unknown>>, by: string): Promise<SettingsRecord>;
   /** How each term came to be, newest first, at most the last 1000. */
   history(): Promise<readonly HistoryEntry[]>;
 }
@@ -119,6 +122,10 @@ export function createClusterActions(options: ActionOptions): ClusterActions {
       );
       if (result.succeeded) throw new ActionRefused(409, 'automatic failover is not paused');
       return { resumed: true };
+    },
+
+    settings(changes, by) {
+      return asking(changeSettings(store, keys, changes, short(by), STORE_DEADLINE_MS));
     },
 
     async history() {

@@ -44,6 +44,10 @@ const actions: ClusterActions = {
   resume: async () => {
     throw new ActionRefused(409, 'automatic failover is not paused');
   },
+  settings: async (changes, by) => {
+    asked.push(['settings', changes, by]);
+    return { version: 2, by, at: 'now', settings: {} };
+  },
   history: async () => [],
 };
 
@@ -108,6 +112,7 @@ describe('the HTTP API', () => {
       ['/readyz', 'application/json'],
       ['/metrics', 'text/plain'],
       ['/status', 'application/json'],
+      ['/settings', 'application/json'],
       ['/history', 'application/json'],
     ] as const) {
       const response = await fetch(api.url + path);
@@ -140,6 +145,13 @@ describe('the HTTP API', () => {
     assert.equal((await post(`${api.url}/switchover`, '{"to":1}')).status, 400);
     assert.equal((await post(`${api.url}/switchover`, 'nonsense')).status, 400);
     assert.equal((await post(`${api.url}/switchover`, `{"x":"${'y'.repeat(20_000)}"}`)).status, 400);
+  });
+
+  test('settings of the cluster are passed on with who changes them', async () => {
+    asked.length = 0;
+    assert.equal((await post(`${api.url}/settings`, '{"syncAcks":2,"by":"ann@host"}')).status, 202);
+    assert.deepEqual(asked, [['settings', { syncAcks: 2 }, 'ann@host']]);
+    assert.equal((await post(`${guarded.url}/settings`, '{"syncAcks":2}')).status, 401);
   });
 
   test('a forced failover needs the consent and the name of the node', async () => {

@@ -44,8 +44,9 @@ const MAX_BODY = 16_384;
 
 /**
  * The proxy's HTTP API and page. Throws LeaseholdError `PORT_IN_USE` or `LISTEN` naming the address and the setting.
- * GET / /live /ready (also /healthz /readyz) /metrics /status /history /shadow; POST /switchover {"to"?} /failover
- * {"allowDataLoss"?, "node"?, "by"?} /pause {"reason"?, "by"?} /resume of the cluster, /reload /drain /step-aside {"seconds"} of this process; drills: http-drills.ts. What is
+ * GET / /live /ready (also /healthz /readyz) /metrics /status /settings /history /shadow; POST /switchover {"to"?} /failover
+ * {"allowDataLoss"?, "node"?, "by"?} /pause {"reason"?, "by"?} /resume
+ * /settings {"syncAcks"?, …, "by"?} of the cluster, /reload /drain /step-aside {"seconds"} of this process; drills: http-drills.ts. What is
  * not a page or metrics is JSON; an error is `{"error": "…"}`.
  */
 export async function startHttp(options: HttpOptions): Promise<HttpApi> {
@@ -139,6 +140,9 @@ async function get(path: string, response: ServerResponse, options: HttpOptions)
     case '/shadow':
       json(response, 200, options.providers.shadow());
       return;
+    case '/settings':
+      json(response, 200, buildStatus(options.providers.status()).settings ?? { version: 0, settings: {} });
+      return;
     case '/history':
       json(response, 200, await options.actions.history());
       return;
@@ -164,6 +168,7 @@ const POSTS: ReadonlyMap<string, Action> = new Map<string, Action>([
   ['/failover', ({ actions }, body) => failover(actions, body)],
   ['/pause', ({ actions }, body) => actions.pause(byWhom(body), textField(body, 'reason'))],
   ['/resume', ({ actions }) => actions.resume()],
+  ['/settings', ({ actions }, { by, ...changes }) => actions.settings(changes, byWhom({ by }))],
   ['/reload', ({ control }) => control.reload()],
   [
     '/drain',

@@ -1,5 +1,5 @@
 import { formatLsn, type Lsn } from '../../common/lsn.ts';
-import type { MemberRecord, NodeState, PauseRecord } from '../../election/store/records.ts';
+import type { MemberRecord, NodeState, PauseRecord, SettingsRecord } from '../../election/store/records.ts';
 import type { NodeFreshness } from '../../replication-monitor/types.ts';
 import type { ProxyStatus } from './types.ts';
 
@@ -13,6 +13,8 @@ export interface StatusReport {
   readonly route: { readonly term: number; readonly hold: boolean; readonly seq: number } | null;
   /** Automatic failover is paused (`leasehold pause`): by whom, why, since when; null: it is on. */
   readonly pause: PauseRecord | null;
+  /** Settings of the whole cluster (`leasehold config set`); null: each node's own file rules. */
+  readonly settings: SettingsRecord | null;
   /** How long ago etcd last answered this proxy; null: never. */
   readonly etcdAnsweredMs: number | null;
   readonly nodes: readonly NodeReport[];
@@ -41,6 +43,8 @@ export interface NodeReport {
   readonly agentPid: number | null;
   readonly postgresVersion: string | null;
   readonly apiUrl: string | null;
+  /** What the node goes by, and which version of the cluster's settings it has seen; null: its agent is older, or gone. */
+  readonly rules: NonNullable<MemberRecord['rules']> | null;
   /** Why it is where it is, or why it is not usable. */
   readonly note: string | null;
 }
@@ -81,6 +85,7 @@ export function buildStatus(status: ProxyStatus): StatusReport {
     writable: status.leader !== null,
     route: route === null ? null : { term: Number(route.term), hold: route.hold, seq: route.seq },
     pause: view.pause,
+    settings: view.settings,
     etcdAnsweredMs: view.confirmedAtMs === -Infinity ? null : milliseconds(nowMs - view.confirmedAtMs),
     nodes: [...names].sort().map((name) => nodeReport(name, status)),
     proxies: proxyReports(status),
@@ -133,6 +138,7 @@ function nodeReport(name: string, status: ProxyStatus): NodeReport {
     agentPid: member?.agentPid ?? null,
     postgresVersion: member?.postgresVersion ?? null,
     apiUrl: member?.apiUrl ?? null,
+    rules: member?.rules ?? null,
     note: noteOf(member, seen),
   };
 }

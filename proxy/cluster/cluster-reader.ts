@@ -15,6 +15,8 @@ import {
   proxyRecord,
   type RouteRecord,
   routeRecord,
+  type SettingsRecord,
+  settingsRecord,
   UNREADABLE_PAUSE,
 } from '../../election/store/records.ts';
 
@@ -33,6 +35,7 @@ export interface ClusterContent {
   readonly proxies: ReadonlyMap<string, ProxyRecord>;
   readonly history: ReadonlyMap<Term, HistoryRecord>;
   readonly pause: PauseRecord | null;
+  readonly settings: SettingsRecord | null;
   /** Keys whose value could not be read since the last snapshot; such a key counts as absent. */
   readonly damaged: readonly string[];
 }
@@ -81,6 +84,7 @@ export class ClusterReader {
     const route = snapshot.keys.get(this.#keys.route);
     const leader = snapshot.keys.get(this.#keys.leader);
     const pause = snapshot.keys.get(this.#keys.pause);
+    const settings = snapshot.keys.get(this.#keys.config);
     const holder = leader === undefined ? null : decode(leader, (text) => decodeRecord(leaderRecord, text));
     const content = {
       revision: snapshot.revision,
@@ -95,6 +99,7 @@ export class ClusterReader {
       history,
       pause:
         pause === undefined ? null : (decode(pause, (text) => decodeRecord(pauseRecord, text)) ?? UNREADABLE_PAUSE),
+      settings: settings === undefined ? null : decode(settings, (text) => decodeRecord(settingsRecord, text)),
       damaged,
     };
     this.#cache = cache;

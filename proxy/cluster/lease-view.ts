@@ -61,6 +61,7 @@ class EtcdLeaseView implements LeaseView {
       proxies: new Map(),
       history: new Map(),
       pause: null,
+      settings: null,
       confirmedAtMs: Number.NEGATIVE_INFINITY,
     };
     options.store.follow(keys.prefix, {
@@ -122,8 +123,8 @@ class EtcdLeaseView implements LeaseView {
     const before = this.#content;
     const content = this.#reader.read(snapshot);
     this.#content = content;
-    const { route, members, proxies, history, pause } = content;
-    this.#view = { route, members, proxies, history, pause, confirmedAtMs: nowMs };
+    const { route, members, proxies, history, pause, settings } = content;
+    this.#view = { route, members, proxies, history, pause, settings, confirmedAtMs: nowMs };
     for (const key of content.damaged) {
       this.#options.logger.error({ event: 'store.damaged-key', key }, `the value of ${key} in etcd cannot be read`);
     }
@@ -225,5 +226,6 @@ const NOTHING: ClusterContent = {
   proxies: new Map(),
   history: new Map(),
   pause: null,
+  settings: null,
   damaged: [],
 };

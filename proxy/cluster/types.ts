@@ -5,6 +5,7 @@ import type {
   PauseRecord,
   ProxyRecord,
   RouteRecord,
+  SettingsRecord,
 } from '../../election/store/records.ts';
 
 /** What this proxy knows of the cluster from etcd. Replaced as a whole, never mutated. */
@@ -16,6 +17,8 @@ export interface ClusterView {
   readonly history: ReadonlyMap<Term, HistoryRecord>;
   /** An operator has stopped automatic failover; null: it is on. */
   readonly pause: PauseRecord | null;
+  /** Settings of the whole cluster; null: each node's own file rules. */
+  readonly settings: SettingsRecord | null;
   /** Milliseconds of the local clock at which etcd last answered; -Infinity before the first answer. */
   readonly confirmedAtMs: number;
 }

@@ -13,6 +13,7 @@ class FakeLease implements LeaseView {
     proxies: new Map(),
     history: new Map(),
     pause: null,
+    settings: null,
     confirmedAtMs: 0,
   };
   #target: LeaderTarget | null = null;

@@ -35,6 +35,7 @@ function view(members: readonly MemberRecord[], leads = true): ClusterView {
     proxies: new Map(),
     history: new Map(),
     pause: null,
+    settings: null,
     confirmedAtMs: 0,
   };
 }

@@ -101,6 +101,19 @@ describe('three agents on real PostgreSQL and etcd', () => {
     assert.ok(longestStallMs < SLACK_MS, `${longestStallMs}`);
   });
 
+  test('settings of the cluster are in force on every agent without a restart', async () => {
+    await cluster.untilInStep();
+    const seen = (version: number) => [...cluster.view.members.values()].every((m) => m.rules?.version === version);
+    await cluster.putSettings(1, { syncAcks: 2 });
+    await cluster.until('each commit is on two', () => cluster.view.sync?.record.k === 2 && seen(1), 10_000);
+    const client = await connect(cluster.openRoute as never);
+    const { rows } = await client.query('SHOW synchronous_standby_names');
+    assert.match(String(rows[0]?.synchronous_standby_names), /^ANY 2 /);
+    await client.end();
+    await cluster.putSettings(2, {});
+    await cluster.until('each commit is on one again', () => cluster.view.sync?.record.k === 1 && seen(2), 10_000);
+  });
+
   test('a failover asked of the leader', async () => {
     const { term, old } = await underLoad();
     await cluster.ask(old.node, '/failover');

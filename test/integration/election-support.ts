@@ -130,6 +130,12 @@ export class AgentCluster implements AsyncDisposable {
     );
   }
 
+  /** Settings of the whole cluster. */
+  async putSettings(version: number, settings: object): Promise<void> {
+    const value = JSON.stringify({ version, by: 'the test', at: new Date().toISOString(), settings });
+    await this.#store.transact({ compare: [], then: [{ type: 'put', key: keys.config, value }] }, { deadlineMs: 2000 });
+  }
+
   /** POST to the agent's own API. */
   async ask(node: string, path: string): Promise<void> {
     const { apiUrl } = this.view.members.get(node) as MemberRecord;

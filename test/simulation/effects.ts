@@ -45,6 +45,7 @@ export class Effects {
         const { local } = effect;
         this.#begin(effect.id, effect.timeoutMs);
         return this.#later(0.5, 6, () => {
+          if (this.#node.diskFull) return this.#fail(effect.id, NO_SPACE);
           this.#node.local = local;
           this.#done(effect.id, { type: 'none' });
         });
@@ -142,6 +143,7 @@ export class Effects {
       case 'pg-rewind':
         return rewind(this.#program(), this.#context.postgres(effect.from.node), none);
       case 'pg-start':
+        if (this.#node.diskFull) return this.#later(20, 100, () => this.#fail(id, NO_SPACE));
         postgres.launch(effect.role, effect.peer?.node ?? null, none);
         if (effect.role === 'leader') postgres.term = this.#term();
         return;
@@ -235,6 +237,8 @@ export class Effects {
     });
   }
 }
+
+const NO_SPACE = { code: 'ENOSPC', message: 'no space left on device', applied: 'unknown' } as const;
 
 function isPostgresEffect(effect: Effect): effect is PostgresEffect {
   return effect.type.startsWith('pg-');

@@ -1,43 +1,8 @@
 import type { SimContext } from './context.ts';
-import type { SimEtcd } from './etcd.ts';
+import { FAULTS, type FaultTargets, STEPS } from './fault-list.ts';
 import type { SimNode } from './node.ts';
 import { Operator } from './operator.ts';
 import type { SimProcess } from './process.ts';
-import type { SimProxy } from './proxy.ts';
-
-export interface FaultTargets {
-  readonly nodes: readonly [SimNode, ...SimNode[]];
-  readonly etcd: SimEtcd;
-  readonly proxies: readonly SimProxy[];
-  readonly ttlMs: number;
-}
-
-/** Each fault begins now, says what it does in the trace, and plans its own end. */
-export const FAULTS: Readonly<Record<string, (faults: Faults) => void>> = {
-  'kill postgres': (f) => f.node().postgres.die('kill -9'),
-  'kill the leader': (f) => (f.leader() ?? f.node()).postgres.die('kill -9'),
-  'kill agent': (f) => f.killAgent(f.node()),
-  'kill agent and postgres': (f) => f.killBoth(f.someNode()),
-  'kill machine': (f) => f.killMachine(f.someNode()),
-  'kill watchdog': (f) => f.killWatchdog(f.node()),
-  'stop agent': (f) => f.stop([f.someNode().agent]),
-  "stop the leader's agent": (f) => f.stop([(f.leader() ?? f.node()).agent]),
-  'stop agent and watchdog': (f) => f.stopGuards(f.someNode()),
-  'stop postgres': (f) => f.stop([f.someNode().postgres.process]),
-  'stop watchdog': (f) => f.stopWatchdog(f.node(), false),
-  'stop machine': (f) => f.stopWatchdog(f.someNode(), true),
-  'cut from etcd': (f) => f.cut(f.someNode().name, 'etcd'),
-  'cut from a peer': (f) => f.cut(f.someNode().name, f.node().name),
-  isolate: (f) => f.isolate(f.someNode()),
-  'stop etcd': (f) => f.stopEtcd(),
-  'etcd down': (f) => f.etcdDown(),
-  'lose answers': (f) => f.loseAnswers(),
-  switchover: (f) => f.switchover(),
-  'lose a quorum for long': (f) => f.loseQuorum(),
-  pause: (f) => f.pause(),
-  'command failover': (f) => f.someNode().give({ type: 'command', command: 'failover' }),
-  'command stop': (f) => f.someNode().give({ type: 'command', command: 'stop' }),
-};
 
 /** Random faults, one after another and overlapping, until `healAll`. */
 export class Faults {
@@ -48,6 +13,8 @@ export class Faults {
   #active = true;
   readonly #operator: Operator;
   #paused = false;
+  /** The next node that comes to this step is killed there. */
+  #trap: { readonly step: string; readonly kill: (node: SimNode) => void } | null = null;
 
   constructor(context: SimContext, targets: FaultTargets) {
     this.#context = context;
@@ -55,6 +22,7 @@ export class Faults {
     this.#operator = new Operator(context, targets.etcd);
     for (const node of targets.nodes) {
       node.onFinished = () => this.#restartLater(node, 300, 2000);
+      node.onStep = (step) => this.#stepped(node, step);
     }
   }
 
@@ -98,7 +66,7 @@ export class Faults {
     this.#context.scheduler.after(durationMs, once);
   }
 
-  /** ½, 1 or 3 lease times, a bit more or less. */
+  /** ½, 1 or 3 lease times. */
   #duration(): number {
     const { random } = this.#context;
     return random.pick([0.05, 0.5, 1, 3]) * this.#targets.ttlMs * random.between(0.7, 1.3);
@@ -163,6 +131,32 @@ export class Faults {
       if (!this.#active || scheduler.nowMs > untilMs) return;
       this.node().give({ type: 'command', command: 'force', by: 'operator' });
       this.#operatorForces(untilMs);
+    });
+  }
+
+  /** At a named step of a promotion, a switchover, a rejoin: the server, the agent, both, or the machine. */
+  killAtStep(): void {
+    const { random, trace } = this.#context;
+    const step = random.pick(STEPS);
+    const kills = [
+      (node: SimNode) => node.postgres.die(`kill -9 at ${step}`),
+      (node: SimNode) => this.killAgent(node),
+      (node: SimNode) => this.killBoth(node),
+      (node: SimNode) => this.killMachine(node),
+    ] as const;
+    trace.add('FAULT', `a trap at ${step}`);
+    this.#trap = { step, kill: random.pick(kills) };
+    if (step.startsWith('DRAINING')) this.switchover();
+    else if (random.chance(0.5)) this.leader()?.postgres.die('kill -9');
+  }
+
+  #stepped(node: SimNode, step: string): void {
+    if (this.#trap?.step !== step || !this.#active) return;
+    const { kill } = this.#trap;
+    this.#trap = null;
+    const { random, scheduler } = this.#context;
+    scheduler.after(random.between(0, 15), () => {
+      if (this.#active) kill(node);
     });
   }
 
@@ -246,6 +240,30 @@ export class Faults {
     etcd.lossRate = 0.3;
     this.#lasting(this.#duration(), () => {
       etcd.lossRate = 0;
+    });
+  }
+
+  changeSettings(): void {
+    const { random } = this.#context;
+    const syncAcks = random.pick([1, 1, 2]);
+    this.#operator.settings({
+      syncAcks,
+      ...(random.chance(0.5) ? { withoutFollower: random.pick(['go-on', 'hold']) } : {}),
+    });
+  }
+
+  /** The key goes before its holder can know: only the pledges keep it from acknowledging. */
+  revokeLease(): void {
+    this.leader()?.watchdog.disturbed();
+    this.#operator.revokeLease();
+  }
+
+  /** PostgreSQL ends by a PANIC when it cannot write its WAL, and does not start; the agent cannot write its state. */
+  fillDisk(node: SimNode): void {
+    node.diskFull = true;
+    node.postgres.die('no space left on device');
+    this.#lasting(this.#duration(), () => {
+      node.diskFull = false;
     });
   }
 

@@ -44,9 +44,13 @@ export class SimNode {
   readonly postgres: SimPostgres;
   readonly watchdog: Watchdog;
   readonly options: NodeOptions;
+  /** Nothing can be written: neither the agent's state, nor WAL. */
+  diskFull = false;
   /** What the agent has fsynced. */
   local: LocalState = EMPTY_LOCAL_STATE;
   state: AgentState | null = null;
+  /** Called when the agent comes to another state or phase, with its name. */
+  onStep: (step: string) => void = () => {};
   /** Called when `finished` came. */
   onFinished: (error: string | null) => void = () => {};
   readonly #context: SimContext;
@@ -165,7 +169,9 @@ export class SimNode {
     this.state = state;
     const shown = 'phase' in state.mode ? `${state.mode.kind}/${String(state.mode.phase)}` : state.mode.kind;
     if (shown !== this.#shown) trace.add(this.name, `${this.#shown} -> ${shown} (${input.type})`);
+    const stepped = shown !== this.#shown;
     this.#shown = shown;
+    if (stepped) this.onStep(shown);
     for (const effect of effects) {
       if (effect.type === 'finished') {
         this.killAgent(`finished${effect.error === null ? '' : `: ${effect.error}`}`);

@@ -1,6 +1,12 @@
 import { keysOf } from '../../election/store/keys.ts';
 import type { Operation } from '../../election/store/port.ts';
-import { encodeRecord, pauseRecord, switchoverRecord } from '../../election/store/records.ts';
+import {
+  encodeRecord,
+  pauseRecord,
+  type SettingsRecord,
+  settingsRecord,
+  switchoverRecord,
+} from '../../election/store/records.ts';
 import type { SimContext } from './context.ts';
 import type { SimEtcd } from './etcd.ts';
 import { CLUSTER } from './node.ts';
@@ -34,6 +40,31 @@ export class Operator {
     this.#insist({ type: 'delete', key: this.#keys.pause });
   }
 
+  /** Settings of the whole cluster. */
+  settings(settings: SettingsRecord['settings']): void {
+    const value = encodeRecord(settingsRecord, { version: ++this.#requests, by: 'operator', at: 'now', settings });
+    this.#insist({ type: 'put', key: this.#keys.config, value });
+  }
+
+  /** An administrator's hand: the leader's lease is revoked. */
+  revokeLease(): void {
+    const stored = this.#etcd.state
+      .readAll(this.#context.scheduler.nowMs, this.#keys.leader)
+      .keys.get(this.#keys.leader);
+    const lease = stored?.lease ?? null;
+    if (lease === null) return;
+    this.#etcd.request(
+      this.#client(),
+      1000,
+      (etcd, now) => etcd.revokeLease(now, lease),
+      () => {},
+    );
+  }
+
+  #client(): Parameters<SimEtcd['request']>[0] {
+    return { name: 'operator', deliver: (run) => run(), trueMs: (ms) => ms };
+  }
+
   /** Again until etcd has answered. */
   #insist(operation: Operation): void {
     this.#ask(operation, (ok) => {
@@ -42,9 +73,8 @@ export class Operator {
   }
 
   #ask(operation: Operation, done: (ok: boolean) => void): void {
-    const client = { name: 'operator', deliver: (run: () => void) => run(), trueMs: (ms: number) => ms };
     this.#etcd.request(
-      client,
+      this.#client(),
       1000,
       (etcd, now) => etcd.transact(now, { compare: [], then: [operation] }),
       (answer) => done(answer.ok),

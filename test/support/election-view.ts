@@ -59,6 +59,7 @@ export function viewOf({ term, sync, pledges = [], members = [], history = [] }:
     system: { systemId: '7', initialisedBy: 'a' },
     switchover: null,
     pause: null,
+    settings: null,
     members: new Map(members.map((m) => [m.node, m])),
     pledges: new Map(pledges.map((record, i) => [record.node, { ...stored, record, modRevision: 100 + i }])),
     proxies: new Map(),

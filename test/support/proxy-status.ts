@@ -31,6 +31,7 @@ export function exampleStatus(changes: Partial<ProxyStatus> = {}): ProxyStatus {
       ]),
       history: new Map(),
       pause: null,
+      settings: null,
       confirmedAtMs: 99_800,
     },
     freshness: {

@@ -1,0 +1,73 @@
+import type { SimEtcd } from './etcd.ts';
+import type { Faults } from './faults.ts';
+import type { SimNode } from './node.ts';
+import type { SimProxy } from './proxy.ts';
+
+export interface FaultTargets {
+  readonly nodes: readonly [SimNode, ...SimNode[]];
+  readonly etcd: SimEtcd;
+  readonly proxies: readonly SimProxy[];
+  readonly ttlMs: number;
+}
+
+/** Each fault begins now, says what it does in the trace, and plans its own end. */
+export const FAULTS: Readonly<Record<string, (faults: Faults) => void>> = {
+  'kill postgres': (f) => f.node().postgres.die('kill -9'),
+  'kill the leader': (f) => (f.leader() ?? f.node()).postgres.die('kill -9'),
+  'kill agent': (f) => f.killAgent(f.node()),
+  'kill agent and postgres': (f) => f.killBoth(f.someNode()),
+  'kill machine': (f) => f.killMachine(f.someNode()),
+  'kill watchdog': (f) => f.killWatchdog(f.node()),
+  'stop agent': (f) => f.stop([f.someNode().agent]),
+  "stop the leader's agent": (f) => f.stop([(f.leader() ?? f.node()).agent]),
+  'stop agent and watchdog': (f) => f.stopGuards(f.someNode()),
+  'stop postgres': (f) => f.stop([f.someNode().postgres.process]),
+  'stop watchdog': (f) => f.stopWatchdog(f.node(), false),
+  'stop machine': (f) => f.stopWatchdog(f.someNode(), true),
+  'cut from etcd': (f) => f.cut(f.someNode().name, 'etcd'),
+  'cut from a peer': (f) => f.cut(f.someNode().name, f.node().name),
+  isolate: (f) => f.isolate(f.someNode()),
+  'stop etcd': (f) => f.stopEtcd(),
+  'etcd down': (f) => f.etcdDown(),
+  'lose answers': (f) => f.loseAnswers(),
+  switchover: (f) => f.switchover(),
+  'lose a quorum for long': (f) => f.loseQuorum(),
+  pause: (f) => f.pause(),
+  'change the settings': (f) => f.changeSettings(),
+  "revoke the leader's lease": (f) => f.revokeLease(),
+  'kill at a step': (f) => f.killAtStep(),
+  'disk full': (f) => f.fillDisk(f.someNode()),
+  'command failover': (f) => f.someNode().give({ type: 'command', command: 'failover' }),
+  'command stop': (f) => f.someNode().give({ type: 'command', command: 'stop' }),
+};
+
+/** Where `killAtStep` kills: the named steps of elections, switchovers and rejoining. */
+export const STEPS = [
+  'PLEDGED/unfollow',
+  'PLEDGED/sample',
+  'PLEDGED/save',
+  'PLEDGED/publish',
+  'PLEDGED/ready',
+  'CANDIDATE/lease',
+  'PROMOTING/prepare',
+  'PROMOTING/promote',
+  'PROMOTING/sample',
+  'PROMOTING/announce',
+  'LEADER_HELD/row',
+  'LEADER_HELD/open',
+  'LEADER_HELD/route',
+  'DRAINING/drain',
+  'DRAINING/stop',
+  'DRAINING/inspect',
+  'DRAINING/verify',
+  'DRAINING/handover',
+  'DEMOTING/stop',
+  'DEMOTING/kill',
+  'DEMOTING/release',
+  'REWINDING/stop',
+  'REWINDING/rewind',
+  'REWINDING/save',
+  'CLONING/clone',
+  'CLONING/save',
+  'FENCED/start',
+] as const;
