@@ -115,8 +115,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'followers acknowledge whose agents have not agreed to the term',
     breaks: ['I2', 'S8'],
-    // A node must be elected again whose follower streamed on without its agent: four of the first twelve hundred seeds.
-    from: 200,
+    // A node must be elected again whose follower streamed on without its agent: few seeds in a hundred.
+    from: 320,
     seeds: 80,
     planted: effects((e) =>
       e.type === 'pg-set-synchronous' && e.k > 0 ? { ...e, names: ['a', 'b', 'c', 'd', 'e'] } : e,
