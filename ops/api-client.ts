@@ -20,7 +20,10 @@ const nodeStatus = z.looseObject({
   usable: z.boolean().default(false),
   note: z.string().nullable().default(null),
   /** What it goes by of the settings that the whole cluster should agree in. */
-  rules: z.record(z.string(), z.unknown()).nullable().default(null),
+  rules: z
+    .record(z.string(), z.union([z.string(), z.number()]))
+    .nullable()
+    .default(null),
 });
 export type NodeStatus = z.output<typeof nodeStatus>;
 

@@ -129,14 +129,13 @@ test('in a pause a PostgreSQL that does not answer keeps its lease', () => {
 test('in a pause a node whose PostgreSQL does not start is left to the operator, and cloned after it', () => {
   const { world, leader, operator } = paused();
   const other = [...world.nodes.values()].find((n) => n !== leader) as SimNode;
-  const { launch } = other.postgres;
-  other.postgres.launch = (_role, _peer, done) => done({ ok: false, error: 'out of shared memory' });
+  other.diskFull = true;
   other.postgres.die('kill -9');
   world.runUntil(world.scheduler.nowMs + 40_000);
   assert.equal(other.state?.mode.kind, 'FENCED');
   operator.resume();
   world.runUntil(world.scheduler.nowMs + 200);
-  other.postgres.launch = launch;
+  other.diskFull = false;
   world.runUntil(world.scheduler.nowMs + 10_000);
   assert.match(
     world.trace.last(300),
