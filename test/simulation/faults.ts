@@ -254,7 +254,8 @@ export class Faults {
 
   /** The key goes before its holder can know: only the pledges keep it from acknowledging. */
   revokeLease(): void {
-    this.leader()?.watchdog.disturbed();
+    // A paused server of an older term may look like the leader, too.
+    for (const node of this.#targets.nodes) if (node.postgres.acceptsWrites) node.watchdog.disturbed();
     this.#operator.revokeLease();
   }
 
