@@ -81,6 +81,8 @@ function yields(turn: Turn): boolean {
 
 export function fencedDone(turn: Turn, mode: ModeOf<'FENCED'>, answer: Answer): void {
   if (answer.what.startsWith('start:')) {
+    // It is proven gone, and started again: nobody knows which of the two came first.
+    if (turn.state.server.diedStarting) return turn.start('kill', 'kill', 30_000, { type: 'pg-kill' });
     const term = answer.what.slice('start:'.length);
     turn.setServer({ running: true });
     turn.set({ failures: 0, copiedFrom: null });

@@ -21,6 +21,7 @@ export function initialState(config: CoreConfig, local: LocalState): AgentState 
       sample: null,
       sampledAtMs: Number.NEGATIVE_INFINITY,
       askedAtMs: Number.NEGATIVE_INFINITY,
+      diedStarting: false,
       open: false,
       idleSinceMs: null,
     },

@@ -14,6 +14,7 @@ const URGENT_EVERY_MS = 20;
 const FORKS_KEPT = 32;
 const MEMBER_RETRY_MS = 300;
 const SLOTS_RETRY_MS = 2000;
+const EXIT_LATE_MS = 10;
 /** An operator waits for what they asked for; it does not happen later, when things may have changed. */
 const CONSENT_MS = 10_000;
 
@@ -39,11 +40,18 @@ export function observe(turn: Turn, input: Input): void {
     }
     case 'postgres-exit':
       turn.cancel('row', 'sync', 'slots', 'checkpoint', 'sample');
-      turn.setServer({ running: false, open: false, sample: null });
+      turn.setServer({ running: false, open: false, sample: null, diedStarting: diesStarting(turn) });
       return;
     default:
       return;
   }
+}
+
+/** The exit and the answer to a start may come in either order; that of the server before it came with its end, before this began. */
+function diesStarting(turn: Turn): boolean {
+  const { server } = turn.state.pending;
+  const starting = server?.what.startsWith('start:') === true && turn.now - server.sinceMs > EXIT_LATE_MS;
+  return starting || turn.state.server.diedStarting;
 }
 
 /** Where the leader says that it stands; null where there is none, or it has not written anything yet. */

@@ -67,6 +67,8 @@ export interface ServerFacts {
   readonly sampledAtMs: number;
   /** When that sample was asked for: what it says was true at this moment or later. */
   readonly askedAtMs: number;
+  /** It ended while its start was still to be reported. */
+  readonly diedStarting: boolean;
   /** Clients are let in. */
   readonly open: boolean;
   /** Since when a follower that was told whom to follow has not been streaming; null while it streams. */

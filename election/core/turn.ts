@@ -73,6 +73,7 @@ export class Turn {
       this.cancel('sample', 'slots');
       this.setServer({ open: false, sample: null, idleSinceMs: null });
     }
+    if (body.type === 'pg-start') this.setServer({ diedStarting: false });
     this.effects.push({ ...body, id, timeoutMs } as Effect);
   }
 

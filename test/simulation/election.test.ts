@@ -34,6 +34,7 @@ const REGRESSIONS = [
     seed: 2123,
     was: 'a copy that had streamed past the timeline it agreed to claimed too little, and acknowledged writes were lost',
   },
+  { seed: 20073, was: 'a server that ended while its start was reported was believed to run for ever' },
   { seed: 39, was: 'with `hold`, the first leader never opened' },
 ];
 
