@@ -74,6 +74,8 @@ test('metrics count statements by node, role and class, and read the gauges when
   metrics.cancelled();
   metrics.serverConnection('opened');
   metrics.causalWaitEnded(3, 'follower');
+  assert.deepEqual(metrics.errors(), { '57P03': 1, '23505': 1 });
+  assert.deepEqual(metrics.holds, { served: 1, refused: 0, gone: 0 });
   const text = await metrics.render(exampleProviders());
   for (const line of [
     'leasehold_statements_total{node="node2",role="follower",class="read"} 3',

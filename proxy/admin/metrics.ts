@@ -24,6 +24,8 @@ export interface MetricsRegistry extends ProxyMetrics {
   serverConnection(outcome: 'opened' | 'failed'): void;
   /** Units of leader work that had to wait, by how that ended; only grow. */
   readonly holds: { served: number; refused: number; gone: number };
+  /** Errors that clients were told so far, by SQLSTATE: the servers' and the proxy's own. */
+  errors(): Record<string, number>;
   /** Statements that a node served so far, by role; for SHOW NODES. */
   served(node: string): Readonly<Record<NodeRole, number>>;
   close(): void;
@@ -48,6 +50,7 @@ export function createProxyMetrics(options: { readonly live: LiveConfig; readonl
   const gauges = createGauges(registry);
   const slow = new SlowLog({ logger, perSecond: () => live.current.log.slowQueriesPerSecond, nowMs });
   const holds = { served: 0, refused: 0, gone: 0 };
+  const ownErrors = new Map<string, number>();
   const log: ActivityLog = { recorder, slow, live, nowMs };
   return {
     log,
@@ -66,7 +69,16 @@ export function createProxyMetrics(options: { readonly live: LiveConfig; readonl
     },
     retried: (reason) => events.retries.inc({ reason }),
     causalWaitEnded: (durationMs, outcome) => events.causalWait.observe({ outcome }, durationMs / 1000),
-    clientError: (sqlState) => events.errors.inc({ sqlstate: sqlState }),
+    errors() {
+      const counts = Object.fromEntries(ownErrors);
+      for (const [code, count] of recorder.serverErrors) counts[code] = (counts[code] ?? 0) + count;
+      return counts;
+    },
+    clientError(sqlState) {
+      // The proxy's own are a few dozen.
+      ownErrors.set(sqlState, (ownErrors.get(sqlState) ?? 0) + 1);
+      events.errors.inc({ sqlstate: sqlState });
+    },
     serverError: (sqlState) => recorder.serverError(sqlState),
     async render(providers) {
       readGauges(gauges, providers);

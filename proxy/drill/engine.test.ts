@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { attempts, canaryResult, facts, request } from '../../test/support/drills.ts';
+import { attempts, canaryResult, facts, NO_COUNTS, request } from '../../test/support/drills.ts';
 import { type DrillWorld, type EngineTimes, runDrill } from './engine.ts';
 import { planDrill } from './plan.ts';
 import type { BareSighting } from './sightings.ts';
@@ -46,7 +46,7 @@ function fake(now: DrillFacts, changes: Partial<DrillWorld> = {}): Fake {
         firstAcknowledgedAfter: () => performance.now(),
       }),
       standing: () => ({ leader: 'node2', term: it.term, problem: it.problem }),
-      holds: () => ({ served: 0, refused: 0, gone: 0 }),
+      counts: () => NO_COUNTS,
       lagOf: () => 4096,
       ...changes,
     },

@@ -3,7 +3,7 @@ import type { Canary } from './canary.ts';
 import { planDrill } from './plan.ts';
 import { buildReport } from './report.ts';
 import { predictionText, refusalText } from './text.ts';
-import type { DrillFacts, DrillPlan, DrillReport, DrillRequest, Sighting } from './types.ts';
+import type { ClientCounts, DrillFacts, DrillPlan, DrillReport, DrillRequest, Sighting } from './types.ts';
 import type { BareSighting } from './sightings.ts';
 
 /** What a drill does to the world and sees of it. All times are of `nowMs`. */
@@ -25,7 +25,7 @@ export interface DrillWorld {
     readonly term: number;
     readonly problem: string | null;
   };
-  holds(): DrillReport['holds'];
+  counts(): ClientCounts;
   /** Bytes that a node's replay is behind. */
   lagOf(node: string): number | null;
 }
@@ -93,7 +93,7 @@ class Engine {
     const startedMs = this.#world.nowMs();
     const watching = new AbortController();
     const canary = this.#world.canary(this.#plan);
-    const holdsBefore = this.#world.holds();
+    const countsBefore = this.#world.counts();
     try {
       await canary.start();
       this.#world.observe(watching.signal, (what) => this.#see(what));
@@ -110,7 +110,6 @@ class Engine {
     watching.abort();
     const facts = this.#facts;
     const standing = this.#world.standing([]);
-    const holds = this.#world.holds();
     return buildReport({
       id: this.#run.id,
       cluster: facts?.cluster ?? '',
@@ -128,11 +127,8 @@ class Engine {
       before: { leader: facts?.leader ?? null, term: facts?.term ?? 0 },
       after: { leader: standing.leader, term: standing.term },
       timeline: this.#sightings(),
-      holds: {
-        served: holds.served - holdsBefore.served,
-        refused: holds.refused - holdsBefore.refused,
-        gone: holds.gone - holdsBefore.gone,
-      },
+      countsBefore,
+      countsAfter: this.#world.counts(),
       worstLagBytes: this.#worstLagBytes,
       canary: result,
     });

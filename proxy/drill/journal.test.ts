@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createMemoryStore } from '../../election/store/memory.ts';
 import { keysOf } from '../../election/store/keys.ts';
-import { canaryResult, facts, request } from '../../test/support/drills.ts';
+import { canaryResult, facts, NO_COUNTS, request } from '../../test/support/drills.ts';
 import { DrillJournal, type RunningDrill } from './journal.ts';
 import { planDrill } from './plan.ts';
 import { buildReport } from './report.ts';
@@ -30,7 +30,8 @@ function report(id: string, changes: Partial<DrillReport> = {}): DrillReport {
       before: none,
       after: none,
       timeline: [],
-      holds: { served: 0, refused: 0, gone: 0 },
+      countsBefore: NO_COUNTS,
+      countsAfter: NO_COUNTS,
       worstLagBytes: null,
       canary: canaryResult(),
     }),

@@ -46,6 +46,7 @@ function measured(report: DrillReport): [string, string][] {
     ['acknowledged writes', writtenText(report)],
     ['errors of writes', errorText(writes.errors)],
     ['errors of reads', errorText(reads.errors)],
+    ['errors of all clients', errorText(report.clientErrors)],
     ['reads of own writes', `${ownReads.done}, ${ownReads.stale} stale, ${ownReads.backwards} backwards`],
     ['held by this proxy', `${holds.served} served, ${holds.refused} refused, ${holds.gone} left`],
     ['connections lost', String(report.reconnects)],

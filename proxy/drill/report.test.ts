@@ -26,6 +26,8 @@ test('a drill passes when nothing is missing, writes resumed and every node is i
     text,
     /detection 20 ms, fence 30 ms, election 70 ms, promotion 100 ms, opening 50 ms, first write 25 ms/,
   );
+  assert.match(text, /held by this proxy +3 served, 0 refused/);
+  assert.match(text, /errors of all clients +40001 × 2, 08007 × 1\n/);
   assert.match(text, /the drill passed/);
 });
 

@@ -1,7 +1,7 @@
 import { type Attempt, laneReport, seriesOf } from './attempts.ts';
 import type { CanaryResult } from './canary.ts';
 import { phasesOf } from './sightings.ts';
-import type { Check, DrillOutcome, DrillPlan, DrillReport, Sighting } from './types.ts';
+import type { Check, ClientCounts, DrillOutcome, DrillPlan, DrillReport, Sighting } from './types.ts';
 
 /** What the engine noted of a drill. Times are of one clock; `struckMs` is when the fault was asked for. */
 export interface DrillNotes {
@@ -22,7 +22,8 @@ export interface DrillNotes {
   readonly before: { readonly leader: string | null; readonly term: number };
   readonly after: { readonly leader: string | null; readonly term: number };
   readonly timeline: readonly Sighting[];
-  readonly holds: { readonly served: number; readonly refused: number; readonly gone: number };
+  readonly countsBefore: ClientCounts;
+  readonly countsAfter: ClientCounts;
   readonly worstLagBytes: number | null;
   readonly canary: CanaryResult;
 }
@@ -71,7 +72,7 @@ export function buildReport(notes: DrillNotes): DrillReport {
     phases: phasesOf(notes.timeline, before.leader, writes),
     ...facts,
     reconnects: canary.reconnects,
-    holds: notes.holds,
+    ...growth(notes.countsBefore, notes.countsAfter),
     worstLagBytes: notes.worstLagBytes,
     checks,
     timeline: notes.timeline.slice(0, MAX_SIGHTINGS),
@@ -127,6 +128,19 @@ function checksOf({ plan, before, after, aborted, canary }: DrillNotes, measured
     checks.push(check('leader', moved && to, `${after.leader} leads`, `${after.leader ?? 'nobody'} leads, as before`));
   }
   return checks;
+}
+
+function growth(from: ClientCounts, to: ClientCounts): Pick<DrillReport, 'holds' | 'clientErrors'> {
+  const { served, refused, gone } = to.holds;
+  const grown = Object.entries(to.errors).map(([code, n]) => [code, n - (from.errors[code] ?? 0)] as const);
+  return {
+    holds: {
+      served: served - from.holds.served,
+      refused: refused - from.holds.refused,
+      gone: gone - from.holds.gone,
+    },
+    clientErrors: Object.fromEntries(grown.filter(([, n]) => n > 0)),
+  };
 }
 
 function check(name: string, passed: boolean, yes: string, no: string): Check {

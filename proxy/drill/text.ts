@@ -68,6 +68,7 @@ export function reportText(report: DrillReport): string {
     ['acknowledged writes', writtenText(report)],
     ['errors of writes', errorText(writes.errors)],
     ['errors of reads', errorText(reads.errors)],
+    ['errors of all clients', errorText(report.clientErrors)],
     ['reads of own writes', `${ownReads.done}, ${ownReads.stale} stale, ${ownReads.backwards} backwards`],
     ['held by this proxy', `${holds.served} served, ${holds.refused} refused, ${holds.gone} whose client left`],
     ['connections lost', String(report.reconnects)],

@@ -168,6 +168,12 @@ export interface LaneReport {
   readonly errors: Readonly<Record<string, number>>;
 }
 
+/** What happened to all clients of the proxy that runs the drill; only grows. */
+export interface ClientCounts {
+  readonly holds: { readonly served: number; readonly refused: number; readonly gone: number };
+  readonly errors: Readonly<Record<string, number>>;
+}
+
 /** What is kept of a drill, and shown. Version 1. */
 export interface DrillReport {
   readonly version: 1;
@@ -199,7 +205,9 @@ export interface DrillReport {
   readonly ownReads: { readonly done: number; readonly stale: number; readonly backwards: number };
   readonly reconnects: number;
   /** Writes of all clients that waited at the proxy that ran the drill. */
-  readonly holds: { readonly served: number; readonly refused: number; readonly gone: number };
+  readonly holds: ClientCounts['holds'];
+  /** Errors that any client of that proxy was told, by SQLSTATE: the canary's among them. */
+  readonly clientErrors: ClientCounts['errors'];
   readonly inStepMs: number | null;
   readonly worstLagBytes: number | null;
   readonly checks: readonly Check[];

@@ -16,7 +16,7 @@ import type { DrillJournal } from './journal.ts';
 import { pastOf } from './journal.ts';
 import { askServer } from './server-facts.ts';
 import { sightingsOf } from './sightings.ts';
-import type { DrillFacts, DrillPlan, DrillReport, NodeFacts, ServerFacts } from './types.ts';
+import type { ClientCounts, DrillFacts, DrillPlan, NodeFacts, ServerFacts } from './types.ts';
 
 export interface WorldOptions {
   readonly store: LeaseStore;
@@ -27,7 +27,7 @@ export interface WorldOptions {
   readonly lease: LeaseView;
   readonly freshness: () => FreshnessSnapshot;
   readonly clientsPaused: () => boolean;
-  readonly holds: () => DrillReport['holds'];
+  readonly counts: () => ClientCounts;
   readonly serverTls: () => false | ConnectionOptions;
   readonly actions: ClusterActions;
   readonly journal: DrillJournal;
@@ -45,7 +45,7 @@ export function createWorld(options: WorldOptions, dsn: string): DrillWorld {
     strike: (plan) => strike(options, plan),
     lift: (plan) => lift(options, plan),
     canary: (plan) => new Canary(canaryUrls(plan, dsn, lease)),
-    holds: options.holds,
+    counts: options.counts,
     lagOf: (node) => {
       const lag = freshness().nodes.get(node)?.lagBytes ?? null;
       return lag === null ? null : Number(lag);

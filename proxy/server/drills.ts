@@ -31,7 +31,7 @@ export function createDrills(config: LeaseholdConfig, parts: ProxyParts, actions
     lease: context.lease,
     freshness: () => context.monitor.snapshot,
     clientsPaused: () => context.pools.pauses.any,
-    holds: () => ({ ...metrics.holds }),
+    counts: () => ({ holds: { ...metrics.holds }, errors: metrics.errors() }),
     serverTls: () => serverTls,
     actions,
     journal,

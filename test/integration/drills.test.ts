@@ -32,6 +32,16 @@ describe('drills', () => {
     return report;
   }
 
+  /** By HTTP: begins it and leaves it alone. */
+  async function post(kind: string, body: string): Promise<{ readonly id: string }> {
+    const headers = { authorization: `Bearer ${apiToken(cluster)}` };
+    const url = `http://127.0.0.1:${cluster.httpPort}/drill/${kind}`;
+    const answer = await fetch(url, { method: 'POST', headers, body });
+    const text = await answer.text();
+    assert.equal(answer.status, 202, text);
+    return JSON.parse(text) as { id: string };
+  }
+
   test('a dry run names the candidate and what refuses, and does nothing', async () => {
     const { term } = await cluster.status();
     const free = await cluster.cli('drill', 'crash', '--dry-run');
@@ -71,6 +81,26 @@ describe('drills', () => {
     assert.equal(report.leaderAfter, report.leaderBefore);
   });
 
+  test('an abort ends a pause of replay at once, and leaves nothing behind on the follower', async () => {
+    await cluster.untilInStep();
+    const { id } = await post('lag', '{"seconds":30}');
+    const { nodes, leader } = await cluster.status();
+    const follower = nodes.find((node) => node.node !== leader?.node);
+    const direct = new Client(`postgres://postgres:postgres@${follower?.address}/postgres`);
+    await direct.connect();
+    const paused = async () =>
+      (await direct.query('SELECT pg_is_wal_replay_paused() AS is')).rows[0] as { is: boolean };
+    await cluster.until('replay is paused', async () => (await paused()).is);
+    const asked = await cluster.cli('drill', 'abort');
+    assert.match(asked.output, new RegExp(`asked drill ${id} to end`));
+    await cluster.until('replay goes on', async () => !(await paused()).is, 10_000);
+    const { rows } = await direct.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+    assert.deepEqual(rows, []);
+    await direct.end();
+    const kept = async () => (await cluster.cli('drill', 'show', id)).output;
+    await cluster.until('the report is kept', async () => /the drill was aborted; /.test(await kept()), 15_000);
+  });
+
   test('a leader whose agent loses etcd is replaced, and rejoins when it is back', async (t) => {
     const report = await drill('partition', '--seconds', '5');
     t.diagnostic(report.timeline.map((one) => `${Math.round(one.atMs)} ms ${one.text}`).join('; '));
@@ -87,7 +117,7 @@ describe('drills', () => {
     await admin.query('DRILL switchover');
     assert.match(notices.at(-1) ?? '', /the drill passed: .*no client saw an error/);
     const { rows } = await admin.query<{ kind: string; outcome: string }>('SHOW DRILLS');
-    assert.deepEqual([rows[0]?.kind, rows[0]?.outcome, rows.length], ['switchover', 'passed', 4]);
+    assert.deepEqual([rows[0]?.kind, rows[0]?.outcome, rows.length], ['switchover', 'passed', 5]);
     await admin.end();
   });
 
@@ -104,12 +134,7 @@ describe('drills', () => {
   test('a frozen PostgreSQL goes on though the proxy that ran the drill was killed', async () => {
     await cluster.untilInStep();
     const { postgresPid } = await cluster.leader();
-    const started = await fetch(`http://127.0.0.1:${cluster.httpPort}/drill/freeze`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${apiToken(cluster)}` },
-      body: '{"seconds":1}',
-    });
-    assert.equal(started.status, 202, await started.clone().text());
+    await post('freeze', '{"seconds":1}');
     await cluster.until('it is stopped', () => stateOf(postgresPid) === 'T');
     process.kill(proxyPid(cluster), 'SIGKILL');
     await cluster.until('it goes on', () => stateOf(postgresPid) !== 'T');

@@ -3,7 +3,7 @@ import type { CanaryResult } from '../../proxy/drill/canary.ts';
 import { planDrill } from '../../proxy/drill/plan.ts';
 import type { DrillNotes } from '../../proxy/drill/report.ts';
 import type { Drills } from '../../proxy/drill/runner.ts';
-import type { DrillFacts, DrillRequest, NodeFacts, Sighting } from '../../proxy/drill/types.ts';
+import type { ClientCounts, DrillFacts, DrillRequest, NodeFacts, Sighting } from '../../proxy/drill/types.ts';
 
 export const request = (kind: DrillRequest['kind'], changes: Partial<DrillRequest> = {}): DrillRequest => ({
   kind,
@@ -111,12 +111,15 @@ export function drillNotes(changes: Partial<DrillNotes> = {}): DrillNotes {
     before: { leader: 'node1', term: 7 },
     after: { leader: 'node2', term: 8 },
     timeline,
-    holds: { served: 3, refused: 0, gone: 0 },
+    countsBefore: { holds: { served: 7, refused: 1, gone: 0 }, errors: { '42P01': 5, '40001': 1 } },
+    countsAfter: { holds: { served: 10, refused: 1, gone: 0 }, errors: { '42P01': 5, '40001': 3, '08007': 1 } },
     worstLagBytes: null,
     canary: canaryResult({ writes, reads: attempts([100], [120]), unknownFound: 1 }),
     ...changes,
   };
 }
+
+export const NO_COUNTS: ClientCounts = { holds: { served: 0, refused: 0, gone: 0 }, errors: {} };
 
 /** Drills of a proxy that has none. */
 export const NO_DRILLS: Drills = {
