@@ -65,9 +65,15 @@ export const XID_ENTRY: Entry = {
 export function asksXid(session: Session, unit: Unit, backend: Backend): boolean {
   const { transaction, outcome, wrote } = session;
   if (transaction.kind !== 'open' || transaction.failed || backend.place.role !== 'leader') return false;
-  if (!unit.complete || unit.streamed || !sparesPortals(unit)) return false;
+  if (!unit.complete || unit.streamed || !sparesPortals(unit) || mustComeFirst(unit)) return false;
   if (!unit.plan.committing) return wrote && outcome.mayAsk(false);
   return isPlainCommit(unit) && outcome.mayAsk(true);
+}
+
+/** SET TRANSACTION must come before any query, and the question is one: behind COMMIT AND CHAIN it would be refused. */
+function mustComeFirst(unit: Unit): boolean {
+  const first = unit.entries.find(({ kind }) => kind === 'query' || kind === 'execute')?.tracked?.statements[0];
+  return first?.kind === 'set-transaction' || (first?.kind === 'set' && first.name.startsWith('transaction_'));
 }
 
 /** The question is a simple query, which takes the unnamed portal away: a unit that uses an older one is not preceded by it. */

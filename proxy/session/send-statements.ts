@@ -3,7 +3,7 @@ import type { Backend } from '../pool/backend.ts';
 import { parametersIn } from '../sql/body.ts';
 import type { Classification } from '../sql/types.ts';
 import { decodeBind } from '../wire/decode.ts';
-import { bind, close, describe, errorResponse, PARSE_COMPLETE, parse } from '../wire/encode.ts';
+import { bind, close, describe, errorResponse, PARSE_COMPLETE } from '../wire/encode.ts';
 import { identityOf } from './align.ts';
 import type { Entry } from './exchange.ts';
 import { inFailedTransaction } from './errors.ts';
@@ -76,14 +76,11 @@ function refusal(sqlState: string, message: string): Buffer {
 export function underOwnName(entry: Entry, backend: Backend): Entry {
   const { kind, prepared, name, bytes } = entry;
   if (prepared === null || prepared.sql !== null || name === '') return entry;
+  // Not there: the unit closes it, or the server has refused it.
+  if (backend.statements.clientNames.get(name) !== identityOf(prepared)) return entry;
   switch (kind) {
-    case 'parse': {
-      if (backend.statements.clientNames.get(name) === identityOf(prepared))
-        return { ...entry, kind: 'local', bytes: PARSE_COMPLETE };
-      const { parse: message, textStart, textEnd } = prepared;
-      const own = parse(name, message.subarray(textStart, textEnd), message.subarray(textEnd + 1));
-      return { ...entry, prepared: null, bytes: own };
-    }
+    case 'parse':
+      return { ...entry, kind: 'local', bytes: PARSE_COMPLETE };
     case 'bind': {
       const { portal, tailStart } = decodeBind(bytes, 5, bytes.length);
       return { ...entry, prepared: null, bytes: bind(portal, name, bytes.subarray(tailStart)) };

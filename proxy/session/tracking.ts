@@ -115,10 +115,7 @@ function discard(session: Session, statement: StatementInfo & { readonly kind: '
   session.pins.clear();
   const { image } = session.settings;
   for (const name of image.keys()) session.resets.set(name, 'for-good');
-  if (session.backend !== null) {
-    session.backend.settings = image;
-    session.backend.unnamedOwner = null;
-  }
+  if (session.backend !== null) session.backend.settings = image;
 }
 
 function noteSet(session: Session, statement: StatementInfo & { readonly kind: 'set' | 'reset-all' }): void {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { agreement } from './allowed.ts';
 import type { Difference } from './compare.ts';
 import { Expectation } from './expectation.ts';
 import type { Item, Message } from './messages.ts';
@@ -45,6 +46,20 @@ test('what is not flushed is not waited for', () => {
   assert.equal(expectation.settled, true);
   expectation.push(SYNC);
   assert.equal(expectation.settled, false);
+});
+
+test('an allowed difference is passed over, ends the comparison where the two part, and every other one is found', () => {
+  const missing = 'E SERROR VERROR C42P01 Mrelation "t" does not exist';
+  const recovery = 'E SERROR VERROR C25006 Mcannot execute COPY FROM during recovery';
+  const stale = 'E SERROR VERROR C0A000 Mcached plan must not change result type';
+  assert.equal(agreement(['1', 'Z'], ['1', 'Z']), 2);
+  assert.equal(agreement(['1', missing, 'Z'], ['1', recovery, 'Z']), 3);
+  assert.equal(agreement(['1', recovery, 'Z'], ['1', missing, 'Z']), 1);
+  assert.equal(agreement(['1', stale, 'Z "E"'], ['1', '2 ""', 'Z "T"']), Infinity);
+  assert.equal(agreement(['1', 'Z'], ['1']), 1);
+  const row = (name: string): string => `D "\\u0000\\u0001\\u0000\\u0000\\u0000${name}"`;
+  const [told, lost] = [row('\\u0005fuzz1'), row('\\u0000')];
+  assert.deepEqual([agreement([told], [lost], true), agreement([told], [lost])], [1, 0]);
 });
 
 test('the same seed gives the same program', () => {
