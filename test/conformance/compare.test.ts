@@ -32,6 +32,14 @@ test('an explained difference explains its own lines only', () => {
   assert.equal(verdict('12 ms\n-1\n+3'), null);
 });
 
+test('a detail that is explained explains no other one', () => {
+  const narrow: Explained = { ...known, detail: 'HY000' };
+  const verdict = (detail: string) =>
+    compare('s', 'transaction', [result('b', 'passed')], [result('b', 'failed', detail)], [narrow]).differences[0]?.why;
+  assert.equal(verdict('HY000'), 'because');
+  assert.equal(verdict('08007'), null);
+});
+
 test('an explained difference that no longer occurs is reported, for its own suite and side only', () => {
   const same = [result('b', 'passed')];
   assert.deepEqual(compare('s', 'transaction', same, same, [known]).outdated, [known]);

@@ -7,6 +7,8 @@ export interface Explained {
   readonly sides: readonly Side[];
   readonly why: string;
   /** All that a test of PostgreSQL's suites may print otherwise (`-` direct, `+` proxy): another line is not explained. */
+  /** What the test said, where it says it in one line. */
+  readonly detail?: string | undefined;
   readonly lines?: readonly string[] | undefined;
   /** Depends on which server happens to serve: it is not outdated where it is not seen. */
   readonly sometimes?: boolean | undefined;
@@ -63,7 +65,8 @@ export function compare(
   return { differences, outdated };
 }
 
-function covers({ lines }: Explained, detail: string): boolean {
+function covers({ lines, detail: said }: Explained, detail: string): boolean {
+  if (said !== undefined && said !== detail) return false;
   if (lines === undefined) return true;
   const changed = detail.split('\n').filter((line) => /^[-+]./.test(line));
   return changed.every((line) => lines.includes(line));

@@ -10,6 +10,7 @@ const schema = z.array(
     sides: z.array(z.enum(['transaction', 'session'])).min(1),
     why: z.string().min(1),
     sometimes: z.boolean().optional(),
+    detail: z.string().min(1).optional(),
     lines: z.array(z.string().regex(/^[-+]/)).min(1).optional(),
   }),
 );
