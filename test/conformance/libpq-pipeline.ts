@@ -81,6 +81,7 @@ async function build(work: string): Promise<string | null> {
     `${MODULE}/libpq_pipeline.c`,
     'src/common/fe_memutils.c',
     'src/common/psprintf.c',
+    'src/port/pgsleep.c',
     'src/port/snprintf.c',
     'src/port/strerror.c',
   ];

@@ -37,7 +37,7 @@ export async function prepareSource(work: string): Promise<string | null> {
   if (existsSync(join(source.libraries, 'regress.so'))) return null;
   if (!hasDebianTools()) return 'the source is fetched with apt-get, which this system lacks';
   const hasCompiler = (await exec('cc', ['--version'])).code === 0;
-  const why = hasCompiler ? null : await installPackages(['gcc', 'libc6-dev']);
+  const why = await installPackages([...(hasCompiler ? [] : ['gcc', 'libc6-dev']), 'bzip2', 'xz-utils']);
   if (why !== null) return why;
   const folder = dirname(source.tree);
   const apt = join(folder, 'apt');

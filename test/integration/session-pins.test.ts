@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 
@@ -31,6 +32,14 @@ describe('pins', () => {
     const { rows } = await console.query('SHOW CLIENTS');
     await console.end();
     return rows.find(({ id }) => Number(id) === client.processID)?.pins;
+  }
+
+  /** Whether anything is left there the server is asked after the answer has gone out. */
+  async function isFree(client: { processID: number }, after: string): Promise<void> {
+    for (let i = 0; (await pinsOf(client)) !== ''; i++) {
+      assert.ok(i < 100, `still kept after ${after}: ${await pinsOf(client)}`);
+      await sleep(20);
+    }
   }
 
   const CASES: Readonly<Record<string, readonly (readonly [statement: string, pins: string])[]>> = {
@@ -99,6 +108,7 @@ describe('pins', () => {
       const client = await connect();
       for (const [statement, pins] of steps) {
         await client.query(statement);
+        if (pins === '') await isFree(client, statement);
         assert.equal(await pinsOf(client), pins, statement);
       }
       await client.end();
