@@ -56,7 +56,7 @@ export interface ClientErrorFields {
   readonly severity?: Severity;
   readonly detail?: string;
   readonly hint?: string;
-  /** Where PostgreSQL's own source raises it, for drivers that know the error by that (fields F and R). */
+  /** Where PostgreSQL's own source raises it, for drivers that know the error by that (fields F, L and R). */
   readonly source?: ErrorSource;
   /** True only where the statement provably did not run. */
   readonly safeToRetry?: boolean;
@@ -65,6 +65,8 @@ export interface ClientErrorFields {
 
 export interface ErrorSource {
   readonly file: string;
+  /** Another one in each version. */
+  readonly line: number;
   readonly routine: string;
 }
 

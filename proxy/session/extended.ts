@@ -58,7 +58,9 @@ function addParse(unit: Unit, message: Buffer, statements: ClientStatements, sco
     for (const bytes of [close('S', TWICE), parse(TWICE, parts.text, parts.oids)]) {
       unit.add({ ...plain(bytes[0] === 0x43 ? 'close' : 'parse', bytes), swallow: true });
     }
-    unit.add(failure('42P05', `prepared statement "${name}" already exists`));
+    unit.add(
+      failure('42P05', `prepared statement "${name}" already exists`, ['prepare.c', 412, 'StorePreparedStatement']),
+    );
     return;
   }
   if (statements.named.size >= MAX_SESSION_STATEMENTS) {
@@ -121,7 +123,7 @@ function addExecute(unit: Unit, message: Buffer, statements: ClientStatements, s
   const prepared = portal === '' ? statements.unnamedPortal : statements.portals.get(portal);
   if (portal === '' && prepared === null) {
     // A server may still have that of a failed Query, whose memory is freed: it may crash, and all its connections with it.
-    unit.add(failure('34000', 'portal "" does not exist'));
+    unit.add(failure('34000', 'portal "" does not exist', ['postgres.c', 2072, 'exec_execute_message']));
     return;
   }
   const classification = prepared?.classification;
@@ -165,10 +167,15 @@ function widenBy(unit: Unit, prepared: Prepared, statements: ClientStatements, s
 }
 
 function noSuchStatement(name: string): Entry {
-  const what = name === '' ? 'unnamed prepared statement' : `prepared statement "${name}"`;
-  return failure('26000', `${what} does not exist`);
+  if (name === '') {
+    return failure('26000', 'unnamed prepared statement does not exist', ['postgres.c', 1618, 'exec_bind_message']);
+  }
+  const where = ['prepare.c', 452, 'FetchPreparedStatement'] as const;
+  return failure('26000', `prepared statement "${name}" does not exist`, where);
 }
 
-function failure(sqlState: string, message: string): Entry {
-  return plain('fail', errorResponse(new ClientError({ sqlState, message })));
+/** `where` PostgreSQL 15 raises the same. */
+function failure(sqlState: string, message: string, where?: readonly [string, number, string]): Entry {
+  const source = where === undefined ? {} : { source: { file: where[0], line: where[1], routine: where[2] } };
+  return plain('fail', errorResponse(new ClientError({ sqlState, message, ...source })));
 }

@@ -234,7 +234,7 @@ const CHANGED = errorResponse(
   new ClientError({
     sqlState: '0A000',
     message: 'cached plan must not change result type',
-    source: { file: 'plancache.c', routine: 'RevalidateCachedQuery' },
+    source: { file: 'plancache.c', line: 722, routine: 'RevalidateCachedQuery' },
   }),
 );
 /** A portal that no client names: executing it fails, and that is what it is for. */

@@ -74,10 +74,11 @@ test('an error carries severity twice, SQLSTATE, message, detail and hint', () =
     file: '',
     routine: '',
   });
-  const source = { file: 'plancache.c', routine: 'RevalidateCachedQuery' };
+  const source = { file: 'plancache.c', line: 722, routine: 'RevalidateCachedQuery' };
   const known = encode.errorResponse(new ClientError({ sqlState: '0A000', message: 'x', source }));
   const { file, routine } = decode.decodeErrorFields(...bodyOf(known, 'E'));
-  assert.deepEqual({ file, routine }, source);
+  assert.deepEqual({ file, line: 722, routine }, source);
+  assert.match(known.toString('latin1'), /\0L722\0R/);
   const notice = encode.noticeResponse({ severity: 'WARNING', sqlState: '25P01', message: 'x' });
   assert.equal(decode.decodeErrorFields(...bodyOf(notice, 'N')).severity, 'WARNING');
 });

@@ -221,7 +221,8 @@ function report(type: 'E' | 'N', severity: string, fields: Omit<Notice, 'severit
   let length = 2 * (severity.length + 2) + sqlState.length + 2 + Buffer.byteLength(text) + 2 + 1;
   if (detail !== undefined) length += Buffer.byteLength(detail) + 2;
   if (hint !== undefined) length += Buffer.byteLength(hint) + 2;
-  if (source !== undefined) length += source.file.length + 2 + source.routine.length + 2;
+  const line = String(source?.line);
+  if (source !== undefined) length += source.file.length + line.length + source.routine.length + 6;
   const out = message(type, length);
   let at = putField(out, 5, 'S', severity);
   at = putField(out, at, 'V', severity);
@@ -231,6 +232,7 @@ function report(type: 'E' | 'N', severity: string, fields: Omit<Notice, 'severit
   if (hint !== undefined) at = putField(out, at, 'H', hint);
   if (source !== undefined) {
     at = putField(out, at, 'F', source.file);
+    at = putField(out, at, 'L', line);
     at = putField(out, at, 'R', source.routine);
   }
   out[at] = 0;

@@ -72,10 +72,8 @@ async function build(work: string): Promise<string | null> {
     .filter((file) => /^CATALOG\(/m.test(readFileSync(file, 'utf8')));
   const major = Number.parseInt(readFileSync(join(dirname(tree), 'version'), 'utf8'), 10);
   const scripts = join(tree, 'src/backend/catalog');
-  const generated = await exec('perl', [
-    ...['-I', scripts, join(scripts, 'genbki.pl'), `--include-path=${tree}/src/include/`, `--set-version=${major}`],
-    ...[`--output=${catalog}`, ...tables],
-  ]);
+  const options = [`--include-path=${tree}/src/include/`, `--set-version=${major}`, `--output=${catalog}`];
+  const generated = await exec('perl', ['-I', scripts, join(scripts, 'genbki.pl'), ...options, ...tables]);
   if (generated.code !== 0) return `its header was not made: ${generated.stderr.trim().split('\n').at(-1)}`;
   const sources = [
     `${MODULE}/libpq_pipeline.c`,
@@ -87,10 +85,9 @@ async function build(work: string): Promise<string | null> {
   ];
   const include = [join(work, 'generated'), join(tree, 'src/include'), INCLUDE, join(INCLUDE, 'internal')];
   const unfinished = `${programOf(work)}.unfinished`;
-  const compiled = await exec('cc', [
-    ...['-O1', '-w', '-D_GNU_SOURCE', '-DFRONTEND', ...include.flatMap((folder) => ['-I', folder])],
-    ...['-o', unfinished, ...sources.map((file) => join(tree, file)), '-lpq'],
-  ]);
+  const flags = ['-O1', '-w', '-D_GNU_SOURCE', '-DFRONTEND', ...include.flatMap((folder) => ['-I', folder])];
+  const files = sources.map((file) => join(tree, file));
+  const compiled = await exec('cc', [...flags, '-o', unfinished, ...files, '-lpq']);
   if (compiled.code !== 0) return `it was not built: ${compiled.stderr.trim().split('\n').slice(-3).join('\n')}`;
   renameSync(unfinished, programOf(work));
   return null;
