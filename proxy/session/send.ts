@@ -27,7 +27,7 @@ export function sendUnit(session: Session, unit: Unit, aligned = false): void {
   const outside = session.transaction.kind === 'idle' || session.transaction.kind === 'deferred';
   const image = session.settings.outsideImage;
   if (outside && backend.settings !== image && !applyInOneWrite(session, unit, backend, image)) return;
-  if (!aligned && (outside || !isFailed(session)) && !isAligned(session, unit, backend)) return;
+  if (!aligned && (outside || !isFailed(session)) && !isAligned(session, unit, backend, outside)) return;
   const asks = asksXid(session, unit, backend);
   begin(session, unit, backend);
   const writes: Buffer[] = [];
@@ -96,11 +96,17 @@ function isFailed(session: Session): boolean {
   return session.transaction.kind === 'open' && session.transaction.failed;
 }
 
-/** Whether the SQL-level names in the unit mean there what they should. Else the server is told first, and this sends the unit then. */
-function isAligned(session: Session, unit: Unit, backend: Backend): boolean {
+/**
+ * Whether the SQL-level names in the unit mean there what they should. Else the server is told first, and this sends the unit then.
+ * Settings come before: a PREPARE keeps what its constants mean under those that it is given under.
+ */
+function isAligned(session: Session, unit: Unit, backend: Backend, outside: boolean): boolean {
   const steps = alignment(session, unit, backend);
   if (steps === null) return true;
-  sendAfter(session, unit, align(backend, steps, session.transaction.kind === 'open'), true);
+  const told = (): Promise<void> => align(backend, steps, session.transaction.kind === 'open');
+  const image = session.settings.outsideImage;
+  const isSet = !outside || backend.settings === image;
+  sendAfter(session, unit, isSet ? told() : bringTo(backend, image).then(told), true);
   return false;
 }
 
