@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import * as encode from '../../proxy/wire/encode.ts';
+import { Clients } from '../support/clients.ts';
 import { initialisePgbench, pgbench } from '../support/pgbench.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 import { RawClient } from '../support/raw-client.ts';
@@ -12,24 +13,17 @@ import { bindText, parse } from '../support/steps.ts';
 /** What other proxies shipped as bugs, and no test of a single part shows. */
 describe('what others got wrong', () => {
   let cluster: ProxyCluster;
-  const clients: Client[] = [];
+  const clients = new Clients(() => cluster.url);
+  const connect = () => clients.connect();
 
   before(async () => {
     cluster = await ProxyCluster.start({ followers: 1, proxy: { pool: { size: 2 } } });
     await cluster.sql('node1', 'GRANT ALL ON SCHEMA public TO app');
   });
   after(async () => {
-    for (const client of clients) await client.end().catch(() => undefined);
+    await clients.end();
     await cluster[Symbol.asyncDispose]();
   });
-
-  async function connect(): Promise<Client> {
-    const client = new Client({ connectionString: cluster.url });
-    client.on('error', () => undefined);
-    await client.connect();
-    clients.push(client);
-    return client;
-  }
 
   test('nothing runs twice: whatever way a write takes, it is there once', async () => {
     const client = await connect();

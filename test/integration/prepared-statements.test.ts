@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Client } from 'pg';
 import * as encode from '../../proxy/wire/encode.ts';
+import { Clients } from '../support/clients.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 import { RawClient } from '../support/raw-client.ts';
 import { bindText, message, parse } from '../support/steps.ts';
@@ -9,24 +10,17 @@ import { bindText, message, parse } from '../support/steps.ts';
 /** What a script on one connection cannot show: sessions that share servers, and servers that change under a session. */
 describe('prepared statements are virtual for each session', () => {
   let cluster: ProxyCluster;
-  const clients: Client[] = [];
+  const clients = new Clients(() => cluster.url);
+  const connect = () => clients.connect();
 
   before(async () => {
     cluster = await ProxyCluster.start({ followers: 1, proxy: { pool: { size: 2, maxPreparedStatements: 10 } } });
     await cluster.sql('node1', 'GRANT ALL ON SCHEMA public TO app');
   });
   after(async () => {
-    for (const client of clients) await client.end().catch(() => undefined);
+    await clients.end();
     await cluster[Symbol.asyncDispose]();
   });
-
-  async function connect(): Promise<Client & { processID: number }> {
-    const client = new Client({ connectionString: cluster.url });
-    client.on('error', () => undefined);
-    await client.connect();
-    clients.push(client);
-    return client as Client & { processID: number };
-  }
 
   const one = async (client: Client, text: string): Promise<unknown> =>
     Object.values((await client.query(text)).rows[0] as object)[0];

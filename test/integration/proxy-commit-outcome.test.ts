@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from 'pg';
+import type { Client } from 'pg';
+import { Clients } from '../support/clients.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 
 describe('what became of a statement whose answer was lost', () => {
   let cluster: ProxyCluster;
-  const clients: Client[] = [];
+  const clients = new Clients(() => cluster.url);
+  const connect = () => clients.connect();
 
   beforeEach(async () => {
     cluster = await ProxyCluster.start({ followers: 1, proxy: { hold: { deadlineMs: 15_000 } } });
@@ -14,17 +16,9 @@ describe('what became of a statement whose answer was lost', () => {
     await caughtUp();
   });
   afterEach(async () => {
-    for (const client of clients.splice(0)) await client.end().catch(() => undefined);
+    await clients.end();
     await cluster[Symbol.asyncDispose]();
   });
-
-  async function connect(): Promise<Client> {
-    const client = new Client({ connectionString: cluster.url });
-    client.on('error', () => undefined);
-    await client.connect();
-    clients.push(client);
-    return client;
-  }
 
   async function caughtUp(): Promise<void> {
     const position = await cluster.sql('node1', 'SELECT pg_current_wal_lsn()');
@@ -112,7 +106,7 @@ describe('what became of a statement whose answer was lost', () => {
   test('where no leader comes the outcome is unknown, and the session lives on', async () => {
     const commit = await open(5);
     await commitsHang();
-    const client = clients[0] as Client;
+    const client = clients.all[0] as Client;
     const started = Date.now();
     const refused = assert.rejects(commit(), { code: '08007' });
     await commitHangs();

@@ -2,29 +2,23 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
+import { Clients } from '../support/clients.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 
 /** A session keeps its server as long as something of it is there, and not longer (ROUTING.md). */
 describe('pins', () => {
   let cluster: ProxyCluster;
-  const clients: Client[] = [];
+  const clients = new Clients(() => cluster.url);
+  const connect = () => clients.connect();
 
   before(async () => {
     cluster = await ProxyCluster.start({ followers: 1 });
     await cluster.sql('node1', 'GRANT ALL ON SCHEMA public TO app');
   });
   after(async () => {
-    for (const client of clients) await client.end().catch(() => undefined);
+    await clients.end();
     await cluster[Symbol.asyncDispose]();
   });
-
-  async function connect(): Promise<Client & { processID: number }> {
-    const client = new Client({ connectionString: cluster.url });
-    client.on('error', () => undefined);
-    await client.connect();
-    clients.push(client);
-    return client as Client & { processID: number };
-  }
 
   async function pinsOf(client: { processID: number }): Promise<string> {
     const console = new Client({ connectionString: cluster.url.replace(/app$/, 'leasehold') });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Client, type ClientConfig } from 'pg';
+import { Clients } from '../support/clients.ts';
 import { until } from '../support/consistency.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 import { SCRIPTS } from '../support/protocol-scripts.ts';
@@ -9,7 +10,8 @@ import { playScript } from '../support/play-script.ts';
 /** Session pooling for the user `app`; `postgres` has transaction pooling. The last test takes the leader away. */
 describe('session pooling', () => {
   let cluster: ProxyCluster;
-  const clients: Client[] = [];
+  const clients = new Clients(() => cluster.url);
+  const connect = (more?: ClientConfig) => clients.connect(more);
 
   before(async () => {
     cluster = await ProxyCluster.start({
@@ -26,17 +28,9 @@ describe('session pooling', () => {
     );
   });
   after(async () => {
-    for (const client of clients) await client.end().catch(() => undefined);
+    await clients.end();
     await cluster[Symbol.asyncDispose]();
   });
-
-  async function connect(more: ClientConfig = {}): Promise<Client & { processID: number }> {
-    const client = new Client({ connectionString: cluster.url, ...more });
-    client.on('error', () => undefined);
-    await client.connect();
-    clients.push(client);
-    return client as Client & { processID: number };
-  }
 
   async function pidOf(client: Client): Promise<number> {
     return (await client.query('SELECT pg_backend_pid() AS pid')).rows[0].pid;

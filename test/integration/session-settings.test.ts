@@ -1,29 +1,23 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Client, type ClientConfig } from 'pg';
+import { Clients } from '../support/clients.ts';
 import { ProxyCluster } from '../support/proxy-cluster.ts';
 
 /** Settings follow their session over servers, and reach nobody else: also those that no statement shows. One connection for each node. */
 describe('settings of sessions that share servers', () => {
   let cluster: ProxyCluster;
-  const clients: Client[] = [];
+  const clients = new Clients(() => cluster.url);
+  const connect = (more?: ClientConfig) => clients.connect(more);
 
   before(async () => {
     cluster = await ProxyCluster.start({ followers: 1, proxy: { pool: { size: 1 } } });
     await cluster.sql('node1', 'GRANT ALL ON SCHEMA public TO app');
   });
   after(async () => {
-    for (const client of clients) await client.end().catch(() => undefined);
+    await clients.end();
     await cluster[Symbol.asyncDispose]();
   });
-
-  async function connect(more: ClientConfig = {}): Promise<Client & { processID: number }> {
-    const client = new Client({ connectionString: cluster.url, ...more });
-    client.on('error', () => undefined);
-    await client.connect();
-    clients.push(client);
-    return client as Client & { processID: number };
-  }
 
   /** On the leader, and there alone. */
   async function tenantOf(client: Client): Promise<string | null> {
