@@ -54,3 +54,11 @@ test('what is not there is not stopped', async () => {
   await assert.rejects(control.drill('freeze', { seconds: 1, what: 'all' }), { status: 400 });
   await assert.rejects(control.crash(), { code: 'REQUEST_REFUSED' });
 });
+
+test('replay is paused by one drill at a time, from the first moment', async () => {
+  const { control } = make(true);
+  const first = control.drill('lag', { seconds: 1 });
+  await assert.rejects(control.drill('lag', { seconds: 1 }), { status: 409, message: /paused by a drill already/ });
+  await assert.rejects(first, (error: { status?: number }) => error.status !== 409); // there is no server
+  await assert.rejects(control.drill('lag', { seconds: 1 }), (error: { status?: number }) => error.status !== 409);
+});

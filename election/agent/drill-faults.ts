@@ -38,6 +38,7 @@ export class NodeFaults {
   readonly #options: NodeFaultsOptions;
   #frozen: readonly ServerProcess[] = [];
   #thaw: NodeJS.Timeout | undefined;
+  #lags = false;
   #pause: LocalConnection | null = null;
   #pausePid = 0;
   #resume: NodeJS.Timeout | undefined;
@@ -70,10 +71,12 @@ export class NodeFaults {
   /** Replay stands still, on a server that follows. */
   async lag(seconds: unknown): Promise<void> {
     const ms = this.#duration(seconds);
-    if (this.#pause !== null) throw new DrillRefusedByNode(409, 'replay is paused by a drill already');
-    const connection = await this.#connect();
-    this.#pause = connection;
+    if (this.#lags) throw new DrillRefusedByNode(409, 'replay is paused by a drill already');
+    this.#lags = true;
+    let connection: LocalConnection;
     try {
+      connection = await this.#connect();
+      this.#pause = connection;
       const sql = 'SELECT pg_is_in_recovery() AS follows, pg_backend_pid() AS pid';
       const { follows, pid } = await connection.one<{ follows: boolean; pid: number }>(sql, [], {
         timeoutMs: CONNECT_MS,
@@ -166,6 +169,7 @@ export class NodeFaults {
     clearTimeout(this.#resume);
     this.#pause?.destroy();
     this.#pause = null;
+    this.#lags = false;
   }
 
   #connect(): Promise<LocalConnection> {

@@ -64,6 +64,19 @@ test('an abort asked of any proxy reaches the one that runs the drill', async ()
   assert.equal(await new DrillJournal(store, 'main', 5).requestAbort(), null);
 });
 
+test('a drill whose lock was lost is aborted: another one may run by now', async () => {
+  let pausedMs = 0;
+  const store = createMemoryStore(() => performance.now() + pausedMs);
+  const lock = await new DrillJournal(store, 'main', 5).begin(RUNNING);
+  const aborted = new Promise((resolve) => lock.aborted.addEventListener('abort', resolve));
+  pausedMs = 30_000;
+  const other = await new DrillJournal(store, 'main', 5).begin({ ...RUNNING, id: 'b' });
+  await aborted;
+  await lock.release();
+  assert.equal((await new DrillJournal(store, 'main', 5).running())?.id, 'b');
+  await other.release();
+});
+
 test('the newest reports are kept, within a bound of number and size', async () => {
   const store = createMemoryStore(() => performance.now());
   const journal = new DrillJournal(store, 'main', 3);

@@ -36,7 +36,7 @@ const LOOK_EVERY_MS = 1000;
 const MAX_REPORT_BYTES = 64 * 1024;
 
 export interface RunningLock {
-  /** Aborts when somebody asked for it. */
+  /** Aborts when somebody asked for it, and when the lock was lost. */
   readonly aborted: AbortSignal;
   release(): Promise<void>;
 }
@@ -71,7 +71,7 @@ export class DrillJournal {
       const which = other === null ? 'another drill' : `${other.kind} (${other.id}, on ${other.proxy})`;
       throw new ActionRefused(409, `${which} is running: wait for it, or abort it`);
     }
-    return this.#keepUp(lease);
+    return this.#keepUp(lease, drill.id);
   }
 
   async running(): Promise<RunningDrill | null> {
@@ -131,13 +131,15 @@ export class DrillJournal {
     return stored === null || stored === undefined ? null : decodeRecord(runningRecord, stored.value);
   }
 
-  #keepUp(lease: LeaseId): RunningLock {
+  #keepUp(lease: LeaseId, id: string): RunningLock {
     const abort = new AbortController();
     const look = async (): Promise<void> => {
+      const running = await this.running();
+      // After a pause of this process, or of etcd, another drill may have begun: two would break each other's canary.
+      if (running === null || running.id !== id || running.abort) abort.abort();
       await this.#store.keepAlive(lease, CALL);
-      if ((await this.running())?.abort === true) abort.abort();
     };
-    // What fails is tried again with the next turn; the drill itself does not rest on it.
+    // What fails is tried again with the next turn.
     const timer = setInterval(() => void look().catch(() => undefined), LOOK_EVERY_MS);
     return {
       aborted: abort.signal,
