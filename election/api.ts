@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { LeaseholdError } from '../common/errors.ts';
 import type { Logger } from '../common/logger.ts';
+import { oneLine } from '../common/one-line.ts';
 import { DrillRefusedByNode } from './agent/drill-faults.ts';
 
 /** What the agent lets its HTTP API see and do. */
@@ -93,7 +94,7 @@ async function respond(options: NodeApiOptions, request: IncomingMessage, respon
     '/drill/freeze': (body) => node.drill('freeze', body),
     '/drill/lag': (body) => node.drill('lag', body),
     '/drill/lift': (body) => node.drill('lift', body),
-    '/failover/forced': (body) => node.force(textField(body, 'by') ?? 'somebody'),
+    '/failover/forced': ({ by }) => node.force(typeof by === 'string' && by !== '' ? oneLine(by) : 'somebody'),
   };
   if (path === '/status' || path === '/healthz') {
     if (request.method !== 'GET') return refuseMethod(response, 'GET');
@@ -147,12 +148,6 @@ async function readBody(request: IncomingMessage): Promise<Body | null> {
   } catch {
     return {};
   }
-}
-
-/** For people and the history: short, and on one line. */
-function textField(body: Body, name: string): string | null {
-  const value = body[name];
-  return typeof value === 'string' && value !== '' ? value.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, 100) : null;
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { StoreError } from '../../common/errors.ts';
+import { oneLine } from '../../common/one-line.ts';
 import { describePause } from '../../election/core/facts.ts';
 import { keysOf } from '../../election/store/keys.ts';
 import type { LeaseStore } from '../../election/store/port.ts';
@@ -14,7 +14,7 @@ import {
 } from '../../election/store/records.ts';
 import type { MemberRecord, PauseRecord, SettingsRecord, SyncRecord } from '../../election/store/records.ts';
 import type { ClusterView } from '../cluster/types.ts';
-import { ActionRefused } from './action-refused.ts';
+import { ActionRefused, asking } from './action-refused.ts';
 import { askAgent } from './agents.ts';
 import { changeSettings } from './cluster-settings.ts';
 
@@ -95,7 +95,11 @@ export function createClusterActions(options: ActionOptions): ClusterActions {
     },
 
     async pause(by, reason) {
-      const record = { by: short(by), reason: reason === null ? null : short(reason), at: new Date().toISOString() };
+      const record = {
+        by: oneLine(by),
+        reason: reason === null ? null : oneLine(reason),
+        at: new Date().toISOString(),
+      };
       const result = await asking(
         store.transact(
           {
@@ -125,7 +129,7 @@ export function createClusterActions(options: ActionOptions): ClusterActions {
     },
 
     settings(changes, by) {
-      return asking(changeSettings(store, keys, changes, short(by), STORE_DEADLINE_MS));
+      return asking(changeSettings(store, keys, changes, oneLine(by), STORE_DEADLINE_MS));
     },
 
     async history() {
@@ -169,11 +173,6 @@ function refusePaused({ pause }: ClusterView, what: string): void {
   throw new ActionRefused(409, `${what} is refused: ${why}. A switchover works; "leasehold resume" ends the pause`);
 }
 
-/** For people, on one line. */
-function short(text: string): string {
-  return text.replaceAll(/\s+/g, ' ').trim().slice(0, 200);
-}
-
 function mustLead(view: ClusterView): { leader: string; term: number; members: ReadonlyMap<string, MemberRecord> } {
   if (view.route === null) throw new ActionRefused(409, 'the cluster has no leader yet');
   if (view.route.hold) throw new ActionRefused(409, 'a failover or switchover is under way');
@@ -188,15 +187,6 @@ function mustBeMember(node: string, members: ReadonlyMap<string, MemberRecord>):
 
 function unknownNode(node: string, members: ReadonlyMap<string, MemberRecord>): string {
   return `there is no node ${JSON.stringify(node)} now; there are ${[...members.keys()].sort().join(', ') || 'none'}`;
-}
-
-async function asking<T>(answer: Promise<T>): Promise<T> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (error instanceof StoreError) throw new ActionRefused(503, `etcd: ${error.message}`, error);
-    throw error;
-  }
 }
 
 const forcedAnswer = z.looseObject({ term: z.number(), loss: z.string() });

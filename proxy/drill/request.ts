@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { DRILL_KINDS, type DrillKind } from '../../common/config/drills.ts';
+import { oneLine } from '../../common/one-line.ts';
 import type { DrillRequest } from './types.ts';
 
 const names = z.union([z.array(z.string()), z.string().transform((text) => text.split(','))]);
@@ -14,7 +15,7 @@ const requestBody = z.strictObject({
   override: names.default([]).transform((list) => list.map((name) => name.trim()).filter((name) => name !== '')),
   dsn: z.string().nullable().default(null),
   /** Who asks, for the report. */
-  by: z.string().max(80).default('HTTP'),
+  by: z.string().max(80).transform(oneLine).default('HTTP'),
 });
 
 export type ParsedRequest =

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { StoreError } from '../../common/errors.ts';
 import type { Logger } from '../../common/logger.ts';
-import { ActionRefused } from '../admin/action-refused.ts';
+import { ActionRefused, asking } from '../admin/action-refused.ts';
 import { type DrillRun, type DrillWorld, runDrill } from './engine.ts';
 import type { DrillJournal, RunningDrill, RunningLock } from './journal.ts';
 import { planDrill } from './plan.ts';
@@ -197,14 +196,5 @@ export class DrillRunner implements Drills {
       );
     }
     return url;
-  }
-}
-
-async function asking<T>(answer: Promise<T>): Promise<T> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (error instanceof StoreError) throw new ActionRefused(503, `etcd: ${error.message}`, error);
-    throw error;
   }
 }
