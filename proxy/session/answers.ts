@@ -191,6 +191,7 @@ export function onLost(session: Session, loss: BackendLoss): void {
   const backend = session.backend;
   session.backend = null;
   session.pool = null;
+  session.copyPart = false;
   session.pass?.leave();
   session.pass = null;
   session.skipped.length = 0;

@@ -24,6 +24,7 @@ export function dropBackend(session: Session): void {
   const { backend } = session;
   session.backend = null;
   session.pool = null;
+  session.copyPart = false;
   session.pass?.leave();
   session.pass = null;
   backend?.destroy();

@@ -5,6 +5,7 @@ import { type GatherLimits, gatherLimits } from '../wire/frames.ts';
 import type { Entry } from './exchange.ts';
 import { begin, CALL, COPY_DATA, mayFeed, QUERY, queryEntry } from './input.ts';
 import { mergePlans, OPAQUE_PLAN } from './plan.ts';
+import { releaseAfterUnit } from './release.ts';
 import { sendEntry } from './send.ts';
 import type { Session } from './session.ts';
 import { dropUnnamed, Unit } from './unit.ts';
@@ -24,13 +25,22 @@ export function onInputPart(
     startParted(session, type, piece);
     return;
   }
-  if (session.phase === 'copy-in' || session.partOpen) {
+  if (session.phase === 'copy-in' || session.partOpen || session.copyPart) {
     if (!mayFeed(session)) return;
     session.backend?.relay(buffer, start, end);
+    if (type === COPY_DATA) session.copyPart = !last && session.backend !== null;
+    if (last && type === COPY_DATA) releaseAfterCopy(session);
   }
   if (!last || !session.partOpen) return;
   session.partOpen = false;
   if (type === QUERY || type === CALL) session.phase = 'busy';
+}
+
+/** The unit was over before: its server was kept for the rest of the message, which it ignores. */
+function releaseAfterCopy(session: Session): void {
+  if (session.phase !== 'idle' || session.transaction.kind !== 'idle') return;
+  session.backend?.flushRelayed();
+  releaseAfterUnit(session);
 }
 
 function startParted(session: Session, type: number, piece: Buffer): void {

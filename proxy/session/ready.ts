@@ -37,11 +37,12 @@ export function onReady(session: Session, entry: Entry, buffer: Buffer, start: n
   if (status === 'I') onTransactionEnd(session, backend.place.role === 'leader', !session.errored);
   else onTransactionOpen(session);
   if (session.resets.size > 0 && status !== 'E') {
-    if (session.phase !== 'closed') {
+    if (session.phase !== 'closed' && !session.copyPart) {
       session.phase = 'placing';
       void restoreSettings(session, backend, status);
       return;
     }
+    session.resets.clear();
     backend.settings = null;
   }
   tellReady(session, backend, status);
@@ -112,7 +113,7 @@ function endUnit(session: Session, status: 'I' | 'T' | 'E'): void {
   session.flush();
   if (status === 'I') {
     if (closed) {
-      if (session.pins.size > 0) dropBackend(session);
+      if (session.pins.size > 0 || session.copyPart) dropBackend(session);
       session.pass?.leave();
       session.pass = null;
       giveBack(session);

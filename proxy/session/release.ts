@@ -7,10 +7,11 @@ import { TERMINATE_LIMIT_MS } from './limits.ts';
 /** The unit is over and no transaction is open: the server goes back to its pool, unless something pins it. */
 export function releaseAfterUnit(session: Session): void {
   const { backend } = session;
-  const recheck = shouldRecheckPins(session);
-  session.pinsMoved = false;
   session.pass?.leave();
   session.pass = null;
+  if (session.copyPart) return; // its end releases it
+  const recheck = shouldRecheckPins(session);
+  session.pinsMoved = false;
   if (backend === null) return;
   if (session.settings.overflowed) session.pins.add('session-state');
   if (session.pins.size === 0 || backend.place.role === 'follower') {

@@ -115,6 +115,11 @@ export class SessionState {
   awaitsCopy = false;
   /** A message of the client is being passed on in parts. */
   partOpen = false;
+  /**
+   * COPY data of which the server has the beginning only. It waits for the rest, also when the COPY has failed meanwhile: whatever else it
+   * got would be taken for that, and what follows be read from the wrong place.
+   */
+  copyPart = false;
 
   constructor(
     context: SessionContext,
