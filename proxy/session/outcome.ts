@@ -70,10 +70,14 @@ export function asksXid(session: Session, unit: Unit, backend: Backend): boolean
   return isPlainCommit(unit) && outcome.mayAsk(true);
 }
 
-/** SET TRANSACTION must come before any query, and the question is one: behind COMMIT AND CHAIN it would be refused. */
+/**
+ * SET TRANSACTION, and a BEGIN within a transaction, which sets its modes as well, must come before any query, and the question is one: behind
+ * COMMIT AND CHAIN, or a text that ends with BEGIN, they would be refused.
+ */
 function mustComeFirst(unit: Unit): boolean {
   const first = unit.entries.find(({ kind }) => kind === 'query' || kind === 'execute')?.tracked?.statements[0];
-  return first?.kind === 'set-transaction' || (first?.kind === 'set' && first.name.startsWith('transaction_'));
+  if (first?.kind === 'set') return first.name.startsWith('transaction_');
+  return first?.kind === 'set-transaction' || first?.kind === 'begin';
 }
 
 /** The question is a simple query, which takes the unnamed portal away: a unit that uses an older one is not preceded by it. */

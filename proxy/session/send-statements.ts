@@ -98,8 +98,9 @@ export function noteParse(session: Session, backend: Backend, prepared: Prepared
     return;
   }
   const evicted = backend.statements.add(prepared.serverName, session.context.config.pool.maxPreparedStatements);
-  if (evicted === null) return;
-  pushOwn(session, 'close', close('S', evicted), null, writes);
+  if (evicted !== null) pushOwn(session, 'close', close('S', evicted), null, writes);
+  // What was to take all of them away may not have been carried out: then it is there still, and could not be made again.
+  if (backend.statements.unknown) pushOwn(session, 'close', close('S', prepared.serverName), null, writes);
 }
 
 export function pushOwn(

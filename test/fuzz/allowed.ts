@@ -18,7 +18,12 @@ const ALLOWED: readonly Allowance[] = [
   {
     why: 'a server that copies nothing in a READ ONLY transaction says so by its role, and before it looks for the table',
     direct: /^E .* C(?:25006 Mcannot execute COPY FROM in a read-only|42P01 Mrelation)/,
-    proxied: /^E .* C25006 Mcannot execute COPY FROM during recovery/,
+    proxied: /^E .* C25006 Mcannot execute COPY(?: FROM)? during recovery/,
+  },
+  {
+    why: 'the end of a prepared transaction, which no transaction block may have, is refused by a standby for being one',
+    direct: /^E .* C25001 M(COMMIT|ROLLBACK) PREPARED cannot run inside a transaction block/,
+    proxied: /^E .* C25006 Mcannot execute (COMMIT|ROLLBACK) PREPARED during recovery/,
   },
   {
     why: 'a statement from before search_path changed is looked up by the new one as soon as it meets another server, not when it is bound',
