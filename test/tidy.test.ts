@@ -67,6 +67,17 @@ test('the cores are pure: no clock, socket, file, environment, database, store o
   assert.deepEqual(wrong, []);
 });
 
+test('no server that answers nonsense can end a proxy: its clients of the package pg are guarded', () => {
+  const inProxy = (path: string) => /^(proxy|replication-monitor)\//.test(path) && !path.endsWith('.test.ts');
+  const bare = sources.filter(
+    ({ path, text }) => inProxy(path) && /new (pg\.)?Client\(/.test(text) && !text.includes('new GuardedSocket()'),
+  );
+  assert.deepEqual(
+    bare.map(({ path }) => path),
+    [],
+  );
+});
+
 test('every file is reached from a program or a test', () => {
   const byPath = new Map(sources.map((s) => [s.path, s]));
   const reached = new Set<string>();

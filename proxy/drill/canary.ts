@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { GuardedSocket } from '../../common/guarded-socket.ts';
 import { LeaseholdError } from '../../common/errors.ts';
 import { type Attempt, isUnknown } from './attempts.ts';
 
@@ -203,6 +204,7 @@ export class Canary {
         application_name: 'leasehold drill',
         connectionTimeoutMillis: CONNECT_MS,
         query_timeout: STATEMENT_TIMEOUT_MS,
+        stream: () => new GuardedSocket(),
       });
       // The query that is under way tells; between queries the next one does, with what the server said last.
       client.on('error', (error: Error & { code?: string }) => {

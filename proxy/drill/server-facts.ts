@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
+import { GuardedSocket } from '../../common/guarded-socket.ts';
 import type { ServiceConfig } from '../../common/config/schema.ts';
 import type { ServerFacts } from './types.ts';
 
@@ -59,6 +60,7 @@ export async function askServer(options: ServerFactsOptions): Promise<ServerFact
     connectionTimeoutMillis: LIMIT_MS,
     query_timeout: LIMIT_MS,
     ssl: tls,
+    stream: () => new GuardedSocket(),
   });
   client.on('error', () => {});
   try {

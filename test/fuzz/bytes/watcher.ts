@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { GuardedSocket } from '../../../common/guarded-socket.ts';
 import { leftovers } from '../canary.ts';
 import { MARKER } from './attack.ts';
 
@@ -50,6 +51,7 @@ export class Watcher {
       password: 'app',
       database: 'app',
       query_timeout: ANSWERS_WITHIN_MS,
+      stream: () => new GuardedSocket(),
     });
     client.on('error', () => undefined);
     await client.connect();
