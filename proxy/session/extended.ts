@@ -53,7 +53,7 @@ function addParse(unit: Unit, message: Buffer, statements: ClientStatements, sco
     unit.add({ ...plain('parse', prepared.parse), prepared, undo });
     return;
   }
-  if (statements.named.has(name)) {
+  if (!statements.isFree(name)) {
     // A server looks at the text first: let it do so, under a name that nobody uses.
     for (const bytes of [close('S', TWICE), parse(TWICE, parts.text, parts.oids)]) {
       unit.add({ ...plain(bytes[0] === 0x43 ? 'close' : 'parse', bytes), swallow: true });
@@ -74,7 +74,7 @@ function addParse(unit: Unit, message: Buffer, statements: ClientStatements, sco
     prepared,
     name,
     undo: () => {
-      if (statements.named.get(name) === prepared) statements.named.delete(name);
+      if (statements.named.get(name) === prepared) statements.remove(name);
     },
   });
 }
@@ -147,7 +147,7 @@ function addClose(unit: Unit, message: Buffer, statements: ClientStatements): vo
   }
   const prepared = statements.find(name);
   if (name === '') statements.unnamed = null;
-  else statements.named.delete(name);
+  else statements.remove(name);
   // Servers keep it for the next who needs it.
   unit.add({
     ...plain('local', CLOSE_COMPLETE),

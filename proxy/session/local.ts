@@ -53,7 +53,7 @@ function deallocated(
 ): boolean {
   if (status === 'E' || transaction.kind === 'deferred') return false;
   if (statement.name === null) statements.clear();
-  else if (!statements.named.delete(statement.name)) return false;
+  else if (!statements.remove(statement.name)) return false;
   out.send(encode.commandComplete(statement.name === null ? 'DEALLOCATE ALL' : 'DEALLOCATE'));
   out.send(encode.readyForQuery(status));
   return true;

@@ -37,6 +37,7 @@ export function report(
     return;
   }
   for (const entry of unheard.toReversed()) entry.undo?.();
+  if (error.sqlState === '40001') giveUpNames(session, unit);
   session.context.metrics.clientError(error.sqlState);
   session.activity.fail(unit, error.sqlState, readyStatus(session.transaction) !== 'I');
   session.exchange.reset();
@@ -50,6 +51,16 @@ export function report(
   }
   session.flush();
   session.readOn();
+}
+
+/** A driver whose DEALLOCATE is the first to hear of the loss takes the name for free all the same. */
+function giveUpNames({ statements }: Session, { simple, entries }: Unit): void {
+  for (const classification of [simple, ...entries.map(({ tracked }) => tracked)]) {
+    for (const statement of classification?.statements ?? []) {
+      if (statement.kind !== 'deallocate' || statement.name === null) continue;
+      if (statements.named.has(statement.name)) statements.givenUp.add(statement.name);
+    }
+  }
 }
 
 /** The transaction is over for the client, whatever became of it. */

@@ -82,7 +82,7 @@ export function applySql(
       if (statements.named.has(name)) return null; // the server will say so
       statements.anySql = true;
       statements.named.set(name, sqlPrepared(statement, textOf(by), true, scope));
-      return () => statements.named.delete(name);
+      return () => statements.remove(name);
     }
     case 'deallocate':
       return statement.name === null ? takeAll(statements) : takeOne(statements, statement.name);
@@ -96,7 +96,7 @@ export function applySql(
 function takeOne(statements: ClientStatements, name: string): (() => void) | null {
   const prepared = statements.named.get(name);
   if (prepared === undefined) return null;
-  statements.named.delete(name);
+  statements.remove(name);
   return () => {
     if (!statements.named.has(name)) statements.named.set(name, prepared);
   };

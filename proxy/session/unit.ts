@@ -42,6 +42,8 @@ export const MAX_SESSION_STATEMENTS = 10_000;
 /** The names that a client has given: they mean the same whichever server serves it. */
 export class ClientStatements {
   readonly named = new Map<string, Prepared>();
+  /** Of `named`: the client has given them up, and was told that its transaction was lost instead. Drivers do not ask again. */
+  readonly givenUp = new Set<string>();
   /** Some may be of SQL. */
   anySql = false;
   unnamed: Prepared | null = null;
@@ -57,9 +59,22 @@ export class ClientStatements {
     return name === '' ? this.unnamed : (this.named.get(name) ?? null);
   }
 
+  /** Whether a new statement may have the name. */
+  isFree(name: string): boolean {
+    if (this.givenUp.has(name)) this.remove(name);
+    return !this.named.has(name);
+  }
+
+  /** False: there is none of that name. */
+  remove(name: string): boolean {
+    this.givenUp.delete(name);
+    return this.named.delete(name);
+  }
+
   /** The unnamed one stays, as with PostgreSQL (DropAllPreparedStatements). */
   clear(): void {
     this.named.clear();
+    this.givenUp.clear();
   }
 }
 
