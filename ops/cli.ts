@@ -3,7 +3,15 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_API } from './commands/context.ts';
 import { addDrills } from './commands/drill-program.ts';
 import { EXIT, explain } from './commands/errors.ts';
-import { CONFIG_SET_HELP, FORCED_EXAMPLES, PAUSE_HELP, SETTINGS, TOPICS, UP_EXAMPLES } from './commands/help.ts';
+import {
+  ADOPT_HELP,
+  CONFIG_SET_HELP,
+  FORCED_EXAMPLES,
+  PAUSE_HELP,
+  SETTINGS,
+  TOPICS,
+  UP_EXAMPLES,
+} from './commands/help.ts';
 import { compileCacheFolder, packageVersion } from './paths.ts';
 
 // The command line of Leasehold. Every command is a module of its own, loaded when it is called: an agent has no use
@@ -124,6 +132,11 @@ function addDaemons(program: Command): void {
     .option('--port <port>', 'setting agent.listen.port: of PostgreSQL', integer(1, 65535))
     .addHelpText('after', `${SETTINGS}\nExample:\n  leasehold agent --config cluster.yaml --node node1`)
     .action(async (options) => (await import('./commands/agent.ts')).agentCommand(options));
+  withConfig(program.command('adopt'))
+    .description('prepare the stopped data of an existing PostgreSQL to be the first node of a new cluster')
+    .option('--data-dir <folder>', 'setting agent.dataDir')
+    .addHelpText('after', ADOPT_HELP)
+    .action(async (options) => (await import('./commands/adopt.ts')).adoptCommand(options));
   withConfig(program.command('proxy'))
     .description('run a proxy: what applications connect to')
     .option('--id <name>', 'setting proxy.id: unique in the cluster')

@@ -12,10 +12,30 @@ const REWIND_FUNCTIONS = [
   'pg_read_binary_file(text, bigint, bigint, boolean)',
 ];
 
-/** The roles, databases and the schema that a new cluster has. Followers get them by cloning. */
+/** What a new cluster has: our own objects, and the roles and databases of the configuration. Followers get them by cloning. */
 export async function createBootstrapObjects(context: ServerContext, signal: AbortSignal): Promise<void> {
-  const { agent, service } = context.options;
   await using connection = await context.connect(signal);
+  await createOwnObjects(context, connection, signal);
+  const { superuserPassword, roles, databases } = context.options.agent.bootstrap;
+  if (superuserPassword !== undefined) {
+    const attributes = 'LOGIN SUPERUSER CREATEDB CREATEROLE REPLICATION';
+    await createRole(connection, signal, 'postgres', attributes, superuserPassword);
+  }
+  for (const role of roles) await createRole(connection, signal, role.name, 'LOGIN', role.password);
+  for (const database of databases) {
+    if (database.name === 'postgres') continue;
+    const create = `CREATE DATABASE ${escapeIdentifier(database.name)} OWNER ${escapeIdentifier(database.owner)}`;
+    await connection.query(create, [], { timeoutMs: STATEMENT_MS, signal });
+  }
+}
+
+/** The roles that agents and proxies log in with, and our schema. May be repeated: what is there gets the configured passwords. */
+export async function createOwnObjects(
+  context: ServerContext,
+  connection: LocalConnection,
+  signal: AbortSignal,
+): Promise<void> {
+  const { agent, service } = context.options;
   const run = (text: string) => connection.query(text, [], { timeoutMs: STATEMENT_MS, signal });
 
   const replication = escapeIdentifier(agent.replication.user);
@@ -28,25 +48,9 @@ export async function createBootstrapObjects(context: ServerContext, signal: Abo
   // The verifiers with which proxies check who logs in (DESIGN.md, "Who logs in").
   await run(`GRANT SELECT ON pg_catalog.pg_authid TO ${serviceRole}`);
 
-  const { superuserPassword, roles, databases } = agent.bootstrap;
-  if (superuserPassword !== undefined) {
-    await createRole(
-      connection,
-      signal,
-      'postgres',
-      'LOGIN SUPERUSER CREATEDB CREATEROLE REPLICATION',
-      superuserPassword,
-    );
-  }
-  for (const role of roles) await createRole(connection, signal, role.name, 'LOGIN', role.password);
-  for (const database of databases) {
-    if (database.name === 'postgres') continue;
-    await run(`CREATE DATABASE ${escapeIdentifier(database.name)} OWNER ${escapeIdentifier(database.owner)}`);
-  }
-
-  await run('CREATE SCHEMA leasehold');
+  await run('CREATE SCHEMA IF NOT EXISTS leasehold');
   await run(
-    'CREATE TABLE leasehold.term (term bigint PRIMARY KEY, node text NOT NULL, at timestamptz NOT NULL DEFAULT now())',
+    'CREATE TABLE IF NOT EXISTS leasehold.term (term bigint PRIMARY KEY, node text NOT NULL, at timestamptz NOT NULL DEFAULT now())',
   );
   await run(`GRANT USAGE ON SCHEMA leasehold TO ${serviceRole}`);
   await run(`GRANT SELECT ON leasehold.term TO ${serviceRole}`);

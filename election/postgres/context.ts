@@ -80,8 +80,9 @@ export class ServerContext {
     return prepareFolders(this.layout, this.user);
   }
 
-  run(program: PostgresProgram, args: readonly string[], signal: AbortSignal): Promise<string> {
-    return runProgram({ binDir: this.binDir, program, args, user: this.user, cwd: this.layout.sideDir, signal });
+  run(program: PostgresProgram, args: readonly string[], signal: AbortSignal, input = ''): Promise<string> {
+    const { binDir, user } = this;
+    return runProgram({ binDir, program, args, user, cwd: this.layout.sideDir, signal, input });
   }
 
   connect(signal: AbortSignal, connectTimeoutMs = CONNECT_MS): Promise<LocalConnection> {

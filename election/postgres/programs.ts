@@ -12,6 +12,8 @@ export interface ProgramRun {
   /** Its working directory: the node's side folder, by which a left-over program is found after a crash of the agent. */
   readonly cwd: string;
   readonly signal: AbortSignal;
+  /** What it reads from its standard input. */
+  readonly input?: string;
 }
 
 const MAX_OUTPUT = 65536;
@@ -28,9 +30,11 @@ export function runProgram(run: ProgramRun): Promise<string> {
       cwd: run.cwd,
       env: programEnvironment(process.env, run.cwd),
       detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
       ...(run.user.switchUser ? { uid: run.user.uid, gid: run.user.gid } : {}),
     });
+    child.stdin.on('error', () => {}); // it may end before it has read everything; its exit tells
+    child.stdin.end(run.input ?? '');
     let output = '';
     let errors = '';
     child.stdout.on('data', (chunk: Buffer) => {

@@ -8,6 +8,7 @@ import { NOBODY_RULE, type PostgresServerOptions, ServerContext } from './contex
 import { detachReceiver, resumeReplay } from './detach.ts';
 import { PostgresStartFailed } from './errors.ts';
 import { writeFileDurably } from './files.ts';
+import { launchServer } from './launch.ts';
 import type {
   DataDirectory,
   PeerAddress,
@@ -61,7 +62,7 @@ class LocalPostgres implements PostgresServer {
 
   async initialise(signal: AbortSignal): Promise<void> {
     await this.#prepare(signal);
-    const start = (startSignal: AbortSignal) => this.#launch(startSignal, () => undefined);
+    const start = (startSignal: AbortSignal) => launchServer(this.#context, startSignal, () => undefined);
     await initialiseData(this.#context, start, signal);
   }
 
@@ -99,7 +100,7 @@ class LocalPostgres implements PostgresServer {
     }
     context.peer = options.role === 'follower' ? options.peer : null;
     context.open = false;
-    await this.#launch(signal, () => this.#exited());
+    await launchServer(context, signal, () => this.#exited());
   }
 
   async openToClients(open: boolean, signal: AbortSignal): Promise<void> {
@@ -195,42 +196,6 @@ class LocalPostgres implements PostgresServer {
       );
     }
     this.#expelled = true;
-  }
-
-  async #launch(signal: AbortSignal, onExit: () => void): Promise<void> {
-    const context = this.#context;
-    await context.writeFixedFiles();
-    await context.writeSettings();
-    // Lock files of a server that is proven gone: their pid may be another process's by now, which would stop the start.
-    const socket = join(context.layout.socketDir, `.s.PGSQL.${context.options.agent.listen.port}`);
-    for (const file of [join(context.layout.dataDir, 'postmaster.pid'), socket, `${socket}.lock`]) {
-      await rm(file, { force: true });
-    }
-    context.postmaster.spawn(context.binDir, context.serverArguments(), onExit);
-    try {
-      await this.#waitUntilReady(signal);
-    } catch (error) {
-      await context.postmaster.killAll();
-      throw error;
-    }
-  }
-
-  async #waitUntilReady(signal: AbortSignal): Promise<void> {
-    const context = this.#context;
-    for (let round = 0; ; round++) {
-      if (this.postmasterPid === null) {
-        const complaints = context.postmaster.complaints();
-        throw new PostgresStartFailed(`PostgreSQL did not start: ${complaints || `see ${context.layout.logFile}`}`);
-      }
-      try {
-        await using connection = await context.connect(signal);
-        await connection.query('SELECT', [], { timeoutMs: QUERY_MS, signal });
-        return;
-      } catch (error) {
-        if (signal.aborted) throw error;
-        await sleep(Math.min(5 + round, 50), undefined, { signal });
-      }
-    }
   }
 
   /** Ends the backends of clients, those that are still logging in by the old rules among them. */

@@ -12,6 +12,15 @@ Settings come from flags, then the environment, then the file, then defaults. Ev
   service.password     LEASEHOLD_SERVICE_PASSWORD, or LEASEHOLD_SERVICE_PASSWORD_FILE for a file that holds it
   cluster.etcd         LEASEHOLD_CLUSTER_ETCD=http://a:2379,http://b:2379`;
 
+export const ADOPT_HELP = `
+The data stay where they are: a role for the agent (leasehold), those that proxies and followers log in with, and the schema
+leasehold are made in them. Stop PostgreSQL first. Roles keep their passwords, databases their contents.
+
+Example:
+  pg_ctl stop -D /srv/pg/data
+  leasehold adopt --config node1.yaml --data-dir /srv/pg/data
+  leasehold agent --config node1.yaml --data-dir /srv/pg/data`;
+
 export const FORCED_EXAMPLES = `
 The leader and too many followers are lost for good, and "leasehold status" shows what the others wait for:
   leasehold failover --allow-data-loss --node node2

@@ -32,6 +32,8 @@ export interface AgentProcess {
   readonly log: string[];
 }
 
+type PreparedAgent = Omit<AgentProcess, 'child'>;
+
 /** Agents as processes of their own, each with its PostgreSQL, on one etcd; without a proxy. */
 export class AgentCluster implements AsyncDisposable {
   readonly folder: string;
@@ -56,13 +58,29 @@ export class AgentCluster implements AsyncDisposable {
     });
   }
 
-  static async start(nodes: readonly string[]): Promise<AgentCluster> {
+  /** `first` prepares the data of the first node: then the others start when it leads. */
+  static async start(
+    nodes: readonly string[],
+    first?: (agent: Pick<AgentProcess, 'dataDir' | 'configFile'>) => void,
+  ): Promise<AgentCluster> {
     const folder = realpathSync(mkdtempSync(join(tmpdir(), 'leasehold-election-')));
     chmodSync(folder, 0o755);
     const etcd = await startEtcd(['--heartbeat-interval', '50', '--election-timeout', '500']);
     const ports = await freePorts(nodes.length);
-    const agents = nodes.map((node, index) => prepareAgent(folder, etcd.endpoint, node, ports[index] as number));
-    return new AgentCluster(folder, etcd, new Map(agents.map((agent) => [agent.node, agent])));
+    const prepared = nodes.map((node, index) => prepareAgent(folder, etcd.endpoint, node, ports[index] as number));
+    const agents = new Map<string, AgentProcess>();
+    const cluster = new AgentCluster(folder, etcd, agents);
+    try {
+      first?.(prepared[0] as PreparedAgent);
+      for (const agent of prepared) {
+        agents.set(agent.node, { ...agent, child: launch(agent) });
+        if (first !== undefined) await cluster.until('the first node leads', () => cluster.openRoute !== null, 30_000);
+      }
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      throw error;
+    }
+    return cluster;
   }
 
   /** What etcd shows now. */
@@ -196,7 +214,7 @@ export class AgentCluster implements AsyncDisposable {
   }
 }
 
-function prepareAgent(folder: string, etcd: string, node: string, port: number): AgentProcess {
+function prepareAgent(folder: string, etcd: string, node: string, port: number): PreparedAgent {
   const dataDir = join(folder, node);
   const configFile = join(folder, `${node}.yaml`);
   const config = {
@@ -212,8 +230,7 @@ function prepareAgent(folder: string, etcd: string, node: string, port: number):
     },
   };
   writeFileSync(configFile, stringify(config), { mode: 0o600 });
-  const agent = { node, port, dataDir, configFile, log: [] as string[] };
-  return { ...agent, child: launch(agent) };
+  return { node, port, dataDir, configFile, log: [] };
 }
 
 function launch(agent: Pick<AgentProcess, 'configFile' | 'log' | 'node'>): ChildProcess {
