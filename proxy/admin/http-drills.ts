@@ -11,13 +11,18 @@ export interface DrillAnswer {
 }
 
 /**
- * What the HTTP API answers of drills; null: the path is none of theirs. GET /drills (newest first, and the one that runs),
- * /drills/<id> (its report, or how far it is), /drills/<id>.html. Throws ActionRefused.
+ * What the HTTP API answers of drills; null: the path is none of theirs. GET /drills (newest first, and the one that runs), /drills/now (only
+ * that one, and how far it is where this proxy runs it), /drills/<id> (its report, or how far it is), /drills/<id>.html. Throws ActionRefused.
  */
 export async function getDrills(drills: Drills, path: string): Promise<DrillAnswer | null> {
   if (path === '/drills') {
     const [running, reports] = await Promise.all([drills.running(), drills.list()]);
     return { status: 200, body: { running, drills: reports.map(summary) } };
+  }
+  if (path === '/drills/now') {
+    const running = await drills.running();
+    const lines = running === null ? [] : (drills.progress(running.id)?.lines ?? []);
+    return { status: 200, body: { running, lines } };
   }
   const match = /^\/drills\/([\w-]+?)(\.html)?$/.exec(path);
   if (match === null) return null;

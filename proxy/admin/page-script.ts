@@ -1,3 +1,5 @@
+import { DRILLS_SCRIPT } from './page-drills.ts';
+
 /** Runs in the browser: asks `/status` every second and writes what it says into the page, as text only. */
 export const PAGE_SCRIPT = String.raw`
 'use strict';
@@ -22,6 +24,22 @@ function setText(element, value) {
   if (element.textContent !== value) element.textContent = value;
 }
 
+function setLink(element, cell) {
+  let link = element.firstElementChild;
+  if (!link) {
+    link = document.createElement('a');
+    element.append(link);
+  }
+  setText(link, cell.text);
+  if (link.getAttribute('href') !== cell.href) link.setAttribute('href', cell.href);
+}
+
+async function ask(path) {
+  const response = await fetch(path, { cache: 'no-store', signal: AbortSignal.timeout(3000) });
+  if (!response.ok) throw new Error('answer ' + response.status);
+  return response.json();
+}
+
 /** Cells are changed in place, so that a selection or a screen reader's position survives. */
 function fill(table, rows) {
   while (table.rows.length > rows.length) table.deleteRow(-1);
@@ -34,7 +52,8 @@ function fill(table, rows) {
         if (c === 0) element.scope = 'row';
         row.append(element);
       }
-      setText(element, cell.text);
+      if (cell.href) setLink(element, cell);
+      else setText(element, cell.text);
       element.className = cell.className || '';
     });
   });
@@ -120,9 +139,7 @@ function show(status) {
 
 async function poll() {
   try {
-    const response = await fetch('/status', { cache: 'no-store', signal: AbortSignal.timeout(3000) });
-    if (!response.ok) throw new Error('answer ' + response.status);
-    show(await response.json());
+    show(await ask('/status'));
     lastAnswer = Date.now();
     setText(byId('seen'), 'live');
   } catch (error) {
@@ -132,5 +149,7 @@ async function poll() {
   }
   setTimeout(poll, 1000);
 }
+${DRILLS_SCRIPT}
 poll();
+pollDrills();
 `;

@@ -32,6 +32,10 @@ td.note { white-space: normal; color: var(--soft); min-width: 12rem; }
 .leader { font-weight: 700; }
 .state-good { color: var(--good); } .state-warn { color: var(--warn); } .state-bad { color: var(--bad); }
 footer { margin-top: 2rem; font-size: .9rem; }
+#drill-now { margin: .5rem 0 1rem; padding: .75rem 1rem; border: 1px solid var(--line); border-left: .4rem solid var(--warn);
+  border-radius: .4rem; background: var(--card); }
+#drill-title { margin: 0; font-weight: 600; }
+#drill-steps { margin: .5rem 0 0; white-space: pre-wrap; overflow-wrap: anywhere; font: .9rem/1.5 ui-monospace, monospace; }
 a { color: inherit; }
 `;
 
@@ -72,9 +76,21 @@ const BODY = `
     </table>
     <p class="soft empty" id="no-pools">No connection to a server is in use or kept.</p>
   </div>
+  <h2 id="drills-title">Drills</h2>
+  <section id="drill-now" hidden aria-labelledby="drill-title"><p id="drill-title"></p><pre id="drill-steps"></pre></section>
+  <div class="scroll" tabindex="0" role="region" aria-labelledby="drills-title">
+    <table aria-labelledby="drills-title">
+      <thead><tr><th scope="col">Began (UTC)</th><th scope="col">Drill</th><th scope="col">Target</th><th scope="col">Outcome</th>
+        <th scope="col" class="number">Writes stood still</th><th scope="col" class="number">Predicted</th>
+        <th scope="col" class="number">Reads stood still</th><th scope="col" class="number">Writes acknowledged</th>
+        <th scope="col" class="number">Missing</th><th scope="col">Leader</th></tr></thead>
+      <tbody id="drills"></tbody>
+    </table>
+    <p class="soft empty" id="no-drills">Asking for drills…</p>
+  </div>
 </main>
 <footer class="soft">
-  As the proxy <b id="self">–</b> sees it. Also: <a href="/status">status</a> · <a href="/history">history</a> ·
+  As the proxy <b id="self">–</b> sees it. Also: <a href="/status">status</a> · <a href="/history">history</a> · <a href="/drills">drills</a> ·
   <a href="/metrics">metrics</a> · <a href="/ready">readiness</a>
   <noscript><p>This page needs JavaScript; <a href="/status">/status</a> has the same as JSON.</p></noscript>
 </footer>
