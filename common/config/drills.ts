@@ -4,6 +4,19 @@ import { z } from 'zod';
 export const DRILL_KINDS = ['switchover', 'crash', 'freeze', 'partition', 'etcd', 'lag', 'proxy'] as const;
 export type DrillKind = (typeof DRILL_KINDS)[number];
 
+/** `22:00-05:00 Europe/Vienna`: from then until then each day, by the clock of the zone; UTC where none is named. */
+export const drillWindow = z
+  .string()
+  .regex(
+    /^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d( \S+)?$/,
+    'HH:MM-HH:MM and a time zone, such as 22:00-05:00 Europe/Vienna',
+  )
+  .refine((text) => isTimeZone(text.split(' ')[1] ?? 'UTC'), 'no time zone of that name, such as Europe/Vienna')
+  .refine(
+    (text) => text.slice(0, 5) !== text.slice(6, 11),
+    'a window that ends when it begins: leave it out for the whole day',
+  );
+
 /** One drill that comes again. */
 const scheduledDrill = z.strictObject({
   kind: z.enum(DRILL_KINDS),

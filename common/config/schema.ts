@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { NAME_PATTERN } from '../names.ts';
-import { drillsConfig } from './drills.ts';
+import { drillsConfig, drillWindow } from './drills.ts';
 
 /**
  * The whole configuration: one file may serve every process of a cluster, each reads its own part.
@@ -20,6 +20,10 @@ const clusterWide = {
   syncAcks: z.number().int().min(1).max(10),
   /** A leader without any synchronous follower: goes on alone (recorded first, S4), or holds writes. */
   withoutFollower: z.enum(['go-on', 'hold']),
+  /** When drills may run, whoever asks for them (guard `window`); at any time when absent. */
+  drillWindow,
+  /** As `drills.maxLagBytes` of the proxies. */
+  drillMaxLagBytes: z.number().int().min(0),
 };
 export const clusterSettings = z.strictObject(clusterWide).partial();
 export type ClusterSettings = z.output<typeof clusterSettings>;

@@ -118,6 +118,10 @@ describe('what an operator asks of the cluster', () => {
     for (const [changes, message] of [
       [{}, /name a setting.*syncAcks, withoutFollower/],
       [{ syncAcks: 0 }, /syncAcks: .*/],
+      [{ drillWindow: '3-4' }, /drillWindow: HH:MM-HH:MM/],
+      [{ drillWindow: '03:00-04:00 Atlantis' }, /drillWindow: no time zone/],
+      [{ drillWindow: '03:00-03:00' }, /drillWindow: a window that ends/],
+      [{ drillMaxLagBytes: -1 }, /drillMaxLagBytes/],
       [{ withoutFollower: 'wait' }, /withoutFollower: /],
       [{ ttlMs: 4000 }, /ttlMs.*settings of the cluster are syncAcks/],
     ] as const) {

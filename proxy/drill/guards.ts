@@ -1,4 +1,5 @@
 import type { DrillKind } from '../../common/config/drills.ts';
+import { isWithin } from './schedule.ts';
 import type { DrillFacts, GuardResult, NodeFacts } from './types.ts';
 
 /** Names of the guards, with what each looks at. All but those in `FIXED` can be overridden. */
@@ -10,11 +11,12 @@ export const GUARDS: Readonly<Record<string, string>> = {
   maintenance: 'neither the cluster nor its clients are paused',
   nodes: 'every node is in step',
   quorum: 'enough synchronous followers stream to take over',
-  lag: 'the followers are close behind (drills.maxLagBytes)',
+  lag: 'the followers are close behind (drills.maxLagBytes, drillMaxLagBytes of the cluster)',
   transactions: 'no long transaction is open (drills.maxTransactionMs), none is prepared',
   ddl: 'no DDL is running',
   backup: 'no base backup is running',
   rewind: 'an old leader can be rewound: wal_log_hints or checksums, full_page_writes, a checkpoint of this term',
+  window: 'it is the time of day for drills (drillWindow of the cluster)',
   recent: 'the last drill is over for long enough (drills.spacingMs)',
 };
 
@@ -44,7 +46,7 @@ export function checkGuards(
       if (kind !== 'switchover') findings.push(rewind(facts));
     }
   }
-  findings.push(recent(facts));
+  findings.push(window(facts), recent(facts));
   return findings.map(({ name, wrong, right }) => {
     const overridable = !FIXED.has(name);
     const overridden = wrong !== null && overridable && override.includes(name);
@@ -154,6 +156,17 @@ function rewind({ server, serverProblem, nodes: all, leader: name }: DrillFacts)
 
 function leaderOf(all: readonly NodeFacts[], name: string | null): NodeFacts | undefined {
   return all.find((node) => node.node === name);
+}
+
+function window({ atMs, limits }: DrillFacts): Finding {
+  const outside = limits.window !== null && !isWithin(limits.window, new Date(atMs));
+  return {
+    name: 'window',
+    wrong: outside
+      ? `it is ${new Date(atMs).toISOString().slice(11, 16)} UTC; drills may run ${limits.window} (drillWindow)`
+      : null,
+    right: limits.window ?? 'at any time',
+  };
 }
 
 function recent({ past, atMs, limits }: DrillFacts): Finding {

@@ -40,6 +40,8 @@ describe('guards of a drill', () => {
       { nodes: [node('node1'), node('node2', { lagBytes: 2_000_000 }), node('node3')] },
       ['lag'],
     ],
+    ['another time of day', 'lag', { limits: { ...facts().limits, window: '03:00-04:00' } }, ['window']],
+    ['the time of day for drills', 'crash', { limits: { ...facts().limits, window: '00:00-01:00 UTC' } }, []],
     [
       'a long transaction',
       'switchover',

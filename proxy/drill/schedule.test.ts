@@ -4,7 +4,8 @@ import { pino } from 'pino';
 import { drillsConfig, type ScheduledDrill } from '../../common/config/drills.ts';
 import { createMemoryStore } from '../../election/store/memory.ts';
 import { ActionRefused } from '../admin/action-refused.ts';
-import { openWindows } from './schedule.ts';
+import { isWithin, openWindows } from './schedule.ts';
+import { limitsOf } from './world.ts';
 import { DrillScheduler } from './scheduler.ts';
 import type { StartedDrill } from './runner.ts';
 
@@ -32,6 +33,23 @@ test('only on its days, by the clock of its zone', () => {
   assert.equal(open(vienna, '2026-07-01T01:10:00Z'), '2026-07-01');
   // It is Wednesday in Auckland, and Tuesday in Greenwich.
   assert.equal(open({ zone: 'Pacific/Auckland', days: ['wed'] }, '2026-03-03T14:10:00Z'), '2026-03-04');
+});
+
+test('the hours of the cluster for drills may reach past midnight, by the clock of their zone', () => {
+  assert.ok(isWithin('03:00-04:00', new Date('2026-03-04T03:00:00Z')));
+  assert.ok(!isWithin('03:00-04:00', new Date('2026-03-04T04:00:00Z')));
+  const night = '22:00-05:00 Europe/Vienna';
+  assert.ok(isWithin(night, new Date('2026-03-04T21:00:00Z')));
+  assert.ok(isWithin(night, new Date('2026-03-04T03:59:00Z')));
+  assert.ok(!isWithin(night, new Date('2026-03-04T20:59:00Z')));
+  assert.ok(!isWithin(night, new Date('2026-07-01T03:00:00Z')));
+});
+
+test('what the cluster says of hours and lag is stronger than a proxy’s own file', () => {
+  const own = drillsConfig.parse({ maxLagBytes: 1000 });
+  assert.deepEqual([limitsOf(own).maxLagBytes, limitsOf(own).window], [1000, null]);
+  const whole = limitsOf(own, { drillMaxLagBytes: 0, drillWindow: '03:00-04:00' });
+  assert.deepEqual([whole.maxLagBytes, whole.window], [0, '03:00-04:00']);
 });
 
 test('a window that reaches past midnight belongs to the day on which it began', () => {

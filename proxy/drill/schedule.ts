@@ -28,6 +28,17 @@ export function openWindows(schedule: readonly ScheduledDrill[], now: Date): Ope
   });
 }
 
+/** Whether the moment lies in the window of the day (`drillWindow` of the schema). Pure. */
+export function isWithin(window: string, now: Date): boolean {
+  const [hours = '', zone = 'UTC'] = window.split(' ');
+  const [from = 0, until = 0] = hours.split('-').map((text) => {
+    const [hour = 0, minute = 0] = text.split(':').map(Number);
+    return hour * 60 + minute;
+  });
+  const { minutes } = localDay(now, zone);
+  return from < until ? minutes >= from && minutes < until : minutes >= from || minutes < until;
+}
+
 interface LocalDay {
   readonly date: string;
   readonly weekday: (typeof WEEKDAYS)[number];

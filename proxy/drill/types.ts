@@ -50,6 +50,8 @@ export interface DrillLimits {
   readonly maxSeconds: number;
   readonly maxTransactionMs: number;
   readonly maxLagBytes: number;
+  /** Hours of the day in which drills may run, as the cluster's settings have them; null: any. */
+  readonly window: string | null;
 }
 
 export interface NodeFacts {

@@ -1,6 +1,6 @@
 import type { ConnectionOptions } from 'node:tls';
 import type { DrillsConfig } from '../../common/config/drills.ts';
-import type { ClusterConfig, ServiceConfig } from '../../common/config/schema.ts';
+import type { ClusterConfig, ClusterSettings, ServiceConfig } from '../../common/config/schema.ts';
 import { LeaseholdError } from '../../common/errors.ts';
 import { keysOf } from '../../election/store/keys.ts';
 import type { LeaseStore } from '../../election/store/port.ts';
@@ -16,7 +16,7 @@ import type { DrillJournal } from './journal.ts';
 import { pastOf } from './journal.ts';
 import { askServer } from './server-facts.ts';
 import { sightingsOf } from './sightings.ts';
-import type { ClientCounts, DrillFacts, DrillPlan, NodeFacts, ServerFacts } from './types.ts';
+import type { ClientCounts, DrillFacts, DrillLimits, DrillPlan, NodeFacts, ServerFacts } from './types.ts';
 
 export interface WorldOptions {
   readonly store: LeaseStore;
@@ -68,6 +68,15 @@ export function createWorld(options: WorldOptions, dsn: string): DrillWorld {
   };
 }
 
+/** The cluster's settings are stronger than this proxy's own file. Exported for its test. */
+export function limitsOf(drills: DrillsConfig, settings: ClusterSettings = {}): DrillLimits {
+  return {
+    ...drills,
+    maxLagBytes: settings.drillMaxLagBytes ?? drills.maxLagBytes,
+    window: settings.drillWindow ?? null,
+  };
+}
+
 /** Everything that a plan is made from. Throws StoreError. */
 export async function gatherFacts(options: WorldOptions): Promise<DrillFacts> {
   const { store, cluster, drills, lease, journal } = options;
@@ -105,7 +114,7 @@ export async function gatherFacts(options: WorldOptions): Promise<DrillFacts> {
     self: options.proxyId,
     ttlMs: cluster.ttlMs,
     marginMs: cluster.marginMs,
-    limits: drills,
+    limits: limitsOf(drills, lease.view.settings?.settings),
     past: past.map(pastOf),
   };
 }

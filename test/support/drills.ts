@@ -50,7 +50,14 @@ export function facts(changes: Partial<DrillFacts> = {}): DrillFacts {
     self: 'proxy1',
     ttlMs: 5000,
     marginMs: 700,
-    limits: { enabled: true, spacingMs: 60_000, maxSeconds: 60, maxTransactionMs: 5000, maxLagBytes: 1_000_000 },
+    limits: {
+      enabled: true,
+      spacingMs: 60_000,
+      maxSeconds: 60,
+      maxTransactionMs: 5000,
+      maxLagBytes: 1_000_000,
+      window: null,
+    },
     past: [],
     ...changes,
   };
