@@ -1,16 +1,27 @@
 # One image for every part of Leasehold; the command chooses which: `agent`, `proxy`, `monitor`, `status`, …
-FROM node:24-trixie-slim
+# Another PostgreSQL comes from the Debian release that has it, for instance
+#   docker compose build --build-arg DEBIAN=bookworm --build-arg POSTGRESQL=15
+ARG DEBIAN=trixie
+ARG POSTGRESQL=17
+
+FROM node:24-trixie-slim AS node
+WORKDIR /opt/leasehold
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --omit=optional --ignore-scripts
+
+FROM debian:${DEBIAN}-slim
+ARG POSTGRESQL
 
 # No cluster of Debian's own: the agent makes, starts and stops the only one.
 RUN mkdir -p /etc/postgresql-common \
  && echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf \
  && apt-get update \
- && apt-get install -y --no-install-recommends postgresql-17 postgresql-client-17 \
+ && apt-get install -y --no-install-recommends postgresql-${POSTGRESQL} postgresql-client-${POSTGRESQL} libstdc++6 \
  && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/leasehold
-COPY package.json package-lock.json ./
-RUN npm ci --omit=dev --omit=optional --ignore-scripts && npm cache clean --force
+COPY --from=node /usr/local/bin/node /usr/local/bin/node
+COPY --from=node /opt/leasehold ./
 COPY common common
 COPY election election
 COPY replication-monitor replication-monitor

@@ -1,193 +1,131 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { resolve } from 'node:path';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { DockerComposeEnvironment, type StartedDockerComposeEnvironment, Wait } from 'testcontainers';
-import { freePorts } from '../support/ports.ts';
+import { buildImage, ComposeCluster, docker } from './compose.ts';
+import { testedRelease } from './images.ts';
 
-/** The cluster of compose.yaml, from the image of the Dockerfile: three etcd, three nodes, two proxies. */
-const ROOT = resolve(import.meta.dirname, '../..');
-const PROJECT = `leasehold-test-${process.pid}`;
-const CONTAINER_LOG_LINES = 40;
-
-interface NodeStatus {
-  readonly node: string;
-  readonly role: string;
-  readonly state: string;
-  readonly timeline: number;
-  readonly lagBytes: number | string | null;
-}
-interface Status {
-  readonly term: string | number;
-  readonly leader: { readonly node: string } | null;
-  readonly route: { readonly hold: boolean } | null;
-  readonly nodes: readonly NodeStatus[];
-}
-
-let cluster: StartedDockerComposeEnvironment;
-let ports: { proxy1: number; http1: number; proxy2: number; http2: number };
+let cluster: ComposeCluster;
 
 before(async () => {
-  docker(['build', '-q', '-t', 'leasehold', ROOT]);
-  const [proxy1, http1, proxy2, http2] = (await freePorts(4)) as [number, number, number, number];
-  ports = { proxy1, http1, proxy2, http2 };
-  // Ryuk, which removes the containers of a killed test, is an image of its own that cannot always be pulled.
-  process.env['TESTCONTAINERS_RYUK_DISABLED'] = 'true';
-  cluster = await new DockerComposeEnvironment(ROOT, 'compose.yaml')
-    .withProjectName(PROJECT)
-    .withEnvironment({
-      LEASEHOLD_PROXY1_PORT: String(proxy1),
-      LEASEHOLD_HTTP1_PORT: String(http1),
-      LEASEHOLD_PROXY2_PORT: String(proxy2),
-      LEASEHOLD_HTTP2_PORT: String(http2),
-    })
-    .withWaitStrategy('proxy1-1', Wait.forHealthCheck())
-    .withWaitStrategy('proxy2-1', Wait.forHealthCheck())
-    .withStartupTimeout(120_000)
-    .up();
-  await until('three nodes in step', async () => inStep(await status(ports.http1), 3));
+  cluster = await ComposeCluster.start(buildImage(testedRelease(process.env)));
 });
-
 after(async () => {
-  await cluster?.down({ removeVolumes: true });
+  await cluster?.down();
 });
 
 test('a row written through one proxy is read through the other', async () => {
-  await query(ports.proxy1, 'CREATE TABLE shared(id int PRIMARY KEY)');
-  await query(ports.proxy1, 'INSERT INTO shared VALUES (1)');
-  await until('the row is seen through the second proxy', async () => {
-    const rows = await query(ports.proxy2, 'SELECT id FROM shared');
+  await cluster.query('CREATE TABLE shared(id int PRIMARY KEY)');
+  await cluster.query('INSERT INTO shared VALUES (1)');
+  await cluster.until('the row is seen through the second proxy', async () => {
+    const rows = await cluster.query('SELECT id FROM shared', cluster.ports.proxy2);
     return rows.length === 1;
   });
 });
 
-test('the leader’s container is stopped: writes go on, nothing acknowledged is lost, the old leader rejoins', async () => {
-  await loseLeader('stop');
-});
+for (const [name, lose, restore] of [
+  ['stopped', (node: string) => docker(['stop', cluster.container(node)]), start],
+  ['killed', kill, start],
+  [
+    'paused',
+    (node: string) => docker(['pause', cluster.container(node)]),
+    (node: string) => docker(['unpause', cluster.container(node)]),
+  ],
+  ['cut from the network', (node: string) => cluster.cut(node), (node: string) => cluster.heal(node)],
+] as const) {
+  test(`the leader’s container is ${name}: writes go on, nothing acknowledged is lost, the old leader rejoins`, async () => {
+    const table = `written_${name.split(' ')[0]}`;
+    const writer = await cluster.startWriter(table);
+    const old = await cluster.leader();
+    try {
+      lose(old);
+      await cluster.until(
+        'another node leads',
+        async () => ![old, 'none'].includes(await cluster.leader(cluster.ports.http2)),
+      );
+      await cluster.untilMoreWritten(writer);
+    } finally {
+      restore(old);
+      await writer.stop();
+    }
+    await cluster.assertAllThere(table, writer);
+    await cluster.untilInStep(`${old} is a follower in step`);
+    const back = (await cluster.status()).nodes.find((node) => node.node === old);
+    assert.equal(back?.role, 'follower');
+  });
+}
 
-test('the leader’s container is killed: writes go on, nothing acknowledged is lost, the old leader rejoins', async () => {
-  await loseLeader('kill');
-});
+for (const member of ['etcd1', 'etcd2', 'etcd3']) {
+  test(`${member} is killed: nobody takes over, writes go on, and it comes back`, async () => {
+    const table = `without_${member}`;
+    const writer = await cluster.startWriter(table);
+    const { term } = await cluster.status();
+    try {
+      kill(member);
+      await cluster.untilMoreWritten(writer);
+    } finally {
+      start(member);
+    }
+    const health = ['exec', cluster.container(member), 'etcdctl', 'endpoint', 'health'];
+    await cluster.until(`${member} answers`, async () => docker(health) !== null);
+    await cluster.untilMoreWritten(writer);
+    await writer.stop();
+    await cluster.assertAllThere(table, writer);
+    assert.equal((await cluster.status()).term, term);
+  });
+}
 
-async function loseLeader(how: 'stop' | 'kill'): Promise<void> {
-  const table = `written_${how}`;
-  await query(ports.proxy1, `CREATE TABLE ${table}(id int PRIMARY KEY)`);
-  const old = leaderOf(await status(ports.http1));
-  const writer = startWriter(table);
+test('a proxy is killed: clients of the other one notice nothing, and it comes back', async () => {
+  const writer = await cluster.startWriter('without_proxy', cluster.ports.proxy2);
+  const kept = new pg.Client({ connectionString: `postgres://app:app@127.0.0.1:${cluster.ports.proxy1}/app` });
+  const lost = new Promise<Error>((resolve) => kept.once('error', resolve));
+  await kept.connect();
   try {
-    await until('the writer has begun', async () => writer.acknowledged.length > 20);
-    docker([how, containerOf(old)]);
-    const before = writer.acknowledged.length;
-    await until('another node leads', async () => leaderOf(await status(ports.http2)) !== old);
-    await until('writes go on', async () => writer.acknowledged.length > before + 20);
+    kill('proxy1');
+    assert.match((await lost).message, /terminated/);
+    await cluster.untilMoreWritten(writer);
+  } finally {
+    start('proxy1');
+    await writer.stop();
+  }
+  await cluster.until('the first proxy serves', async () => (await cluster.query('SELECT 1')).length === 1);
+  await cluster.assertAllThere('without_proxy', writer);
+});
+
+test('a follower’s volume is deleted: the node clones the leader while writes go on', async () => {
+  const writer = await cluster.startWriter('without_volume');
+  const { nodes } = await cluster.status();
+  const gone = nodes.find((node) => node.role === 'follower')?.node ?? '';
+  try {
+    cluster.replace(gone);
+    await cluster.untilInStep(`${gone} is a follower in step`);
+    await cluster.untilMoreWritten(writer);
   } finally {
     await writer.stop();
   }
-  const rows = await query(ports.proxy1, `/* leasehold: leader */ SELECT id FROM ${table}`);
-  const found = new Set(rows.map((row) => (row as { id: number }).id));
-  const lost = writer.acknowledged.filter((id) => !found.has(id));
-  assert.deepEqual(lost, [], `acknowledged writes that are missing (${writer.acknowledged.length} were acknowledged)`);
+  await cluster.assertAllThere('without_volume', writer);
+  const count = `SELECT count(*)::int FROM without_volume`;
+  const own = ['exec', '-e', 'PGPASSWORD=app', cluster.container(gone)];
+  const there = (): string => docker([...own, 'psql', '-h', 'localhost', '-U', 'app', '-d', 'app', '-Atc', count]);
+  await cluster.until('the new copy has every row', async () => Number(there()) >= writer.acknowledged.length);
+});
 
-  docker(['start', containerOf(old)]);
-  await until(`${old} is a follower in step`, async () => {
-    const now = await status(ports.http1);
-    return inStep(now, 3) && now.nodes.some((node) => node.node === old && node.role === 'follower');
-  });
-}
-
-/** Inserts one number after the other through the first proxy; what was answered with success is acknowledged. */
-function startWriter(table: string): { readonly acknowledged: number[]; stop(): Promise<void> } {
-  const acknowledged: number[] = [];
-  let running = true;
-  const work = async (): Promise<void> => {
-    const client = await connect(ports.proxy1);
-    try {
-      for (let id = 0; running; id++) {
-        // A commit whose answer was lost is unknown (08007): it is neither acknowledged nor wrong.
-        await client.query(`INSERT INTO ${table} VALUES ($1)`, [id]).then(
-          () => acknowledged.push(id),
-          (error: pg.DatabaseError) => assert.equal(error.code, '08007', error.message),
-        );
-      }
-    } finally {
-      await client.end();
-    }
-  };
-  const done = work();
-  return {
-    acknowledged,
-    stop: async () => {
-      running = false;
-      await done;
-    },
-  };
-}
-
-function inStep(now: Status, nodes: number): boolean {
-  const followers = now.nodes.filter((node) => node.role === 'follower' && Number(node.lagBytes ?? Infinity) < 1e6);
-  const timelines = new Set(now.nodes.map((node) => node.timeline));
-  return now.leader !== null && now.route?.hold === false && followers.length === nodes - 1 && timelines.size === 1;
-}
-
-function leaderOf(now: Status): string {
-  return now.leader?.node ?? 'none';
-}
-
-async function status(httpPort: number): Promise<Status> {
-  const response = await fetch(`http://127.0.0.1:${httpPort}/status`, { signal: AbortSignal.timeout(5000) });
-  return (await response.json()) as Status;
-}
-
-async function connect(port: number): Promise<pg.Client> {
-  const client = new pg.Client({
-    host: '127.0.0.1',
-    port,
-    user: 'app',
-    password: 'app',
-    database: 'app',
-    connectionTimeoutMillis: 30_000,
-  });
-  client.on('error', () => {}); // a lost connection shows in the query that was under way
-  await client.connect();
-  return client;
-}
-
-async function query(port: number, sql: string): Promise<unknown[]> {
-  const client = await connect(port);
+test('the leader’s volume is deleted: a follower leads with everything, and the node clones it', async () => {
+  const writer = await cluster.startWriter('without_leader');
+  const old = await cluster.leader();
   try {
-    return (await client.query(sql)).rows as unknown[];
+    cluster.replace(old);
+    await cluster.until('another node leads', async () => ![old, 'none'].includes(await cluster.leader()));
+    await cluster.untilMoreWritten(writer);
+    await cluster.untilInStep(`${old} is a follower in step`);
   } finally {
-    await client.end();
+    await writer.stop();
   }
-}
+  await cluster.assertAllThere('without_leader', writer);
+});
 
-/** Polls the condition; at the bound fails with what it last saw and what the containers printed last. */
-async function until(what: string, condition: () => Promise<boolean>, boundMs = 90_000): Promise<void> {
-  const deadline = performance.now() + boundMs;
-  let last: unknown = 'never true';
-  while (performance.now() < deadline) {
-    try {
-      if (await condition()) return;
-    } catch (error) {
-      last = error;
-    }
-    await sleep(100);
-  }
-  const seen = await status(ports.http1).catch((error: Error) => error.message);
-  const logs = spawnSync('docker', ['compose', '-p', PROJECT, 'logs', '--tail', String(CONTAINER_LOG_LINES)], {
-    encoding: 'utf8',
-    cwd: ROOT,
-  });
-  assert.fail(`not within ${boundMs} ms: ${what} (${String(last)})\n${JSON.stringify(seen, null, 1)}\n${logs.stdout}`);
+function kill(service: string): void {
+  docker(['kill', cluster.container(service)]);
 }
-
-function containerOf(service: string): string {
-  return `${PROJECT}-${service}-1`;
-}
-
-function docker(args: readonly string[]): void {
-  const result = spawnSync('docker', args, { encoding: 'utf8', timeout: 300_000 });
-  assert.equal(result.status, 0, `docker ${args.join(' ')}: ${result.stderr}`);
+function start(service: string): void {
+  docker(['start', cluster.container(service)]);
 }

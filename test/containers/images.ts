@@ -5,7 +5,24 @@ import { join } from 'node:path';
 
 /** The tags that Dockerfile and compose.yaml name. */
 export const BASE_IMAGES = { node: 'node:24-trixie-slim', etcd: 'quay.io/coreos/etcd:v3.5.28' } as const;
-const DEBIAN = 'debian:trixie-slim';
+const DEBIAN = debianImage('trixie');
+
+/** What the cluster is made of: the arguments of the Dockerfile. `LEASEHOLD_TEST_IMAGE=bookworm:15` chooses another one. */
+export function testedRelease(environment: NodeJS.ProcessEnv): {
+  readonly debian: string;
+  readonly postgresql: string;
+} {
+  const named = environment['LEASEHOLD_TEST_IMAGE'] ?? 'trixie:17';
+  const match = /^([a-z]+):([0-9]+)$/.exec(named);
+  if (match === null)
+    throw new Error(`LEASEHOLD_TEST_IMAGE is "${named}", not a release and a version such as trixie:17`);
+  return { debian: match[1] as string, postgresql: match[2] as string };
+}
+
+/** The tag of a Debian release's image, which the Dockerfile's argument DEBIAN chooses. */
+function debianImage(release: string): string {
+  return `debian:${release}-slim`;
+}
 
 /**
  * Makes sure that the base images are there: present, else pulled, else built as stand-ins from Debian's and npm's
@@ -13,12 +30,16 @@ const DEBIAN = 'debian:trixie-slim';
  * reached. Returns why not, or null.
  */
 export function ensureBaseImages(root: string): string | null {
-  const missing = Object.values(BASE_IMAGES).filter((tag) => !present(tag) && !pull(tag));
+  const { debian } = testedRelease(process.env);
+  const tags = new Set([...Object.values(BASE_IMAGES), DEBIAN, debianImage(debian)]);
+  const missing = [...tags].filter((tag) => !present(tag) && !pull(tag));
   if (missing.length === 0) return null;
   if (process.getuid?.() !== 0 || !existsSync('/usr/sbin/debootstrap')) {
     return `${missing.join(', ')} cannot be pulled, and building stand-ins needs root and debootstrap`;
   }
-  if (!present(DEBIAN) && !pull(DEBIAN)) importDebian();
+  for (const release of new Set(['trixie', debian])) {
+    if (missing.includes(debianImage(release))) importDebian(release);
+  }
   if (missing.includes(BASE_IMAGES.node)) buildNode(root);
   if (missing.includes(BASE_IMAGES.etcd)) buildEtcd();
   return null;
@@ -45,11 +66,11 @@ export function ensureCompose(cacheDir: string): string | null {
   return docker(['compose', 'version']).status === 0 ? null : '`docker compose` does not run';
 }
 
-function importDebian(): void {
+function importDebian(release: string): void {
   const dir = mkdtempSync(join(tmpdir(), 'leasehold-debian-'));
   try {
-    run('debootstrap', ['--variant=minbase', 'trixie', dir]);
-    run('sh', ['-c', `tar -C '${dir}' -c . | docker import - ${DEBIAN}`]);
+    run('debootstrap', ['--variant=minbase', release, dir]);
+    run('sh', ['-c', `tar -C '${dir}' -c . | docker import - ${debianImage(release)}`]);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
