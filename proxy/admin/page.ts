@@ -47,6 +47,7 @@ const BODY = `
 </header>
 <main>
   <p id="banner" role="status" aria-live="polite">Asking the proxy…</p>
+  <section id="drill-now" hidden aria-labelledby="drill-title"><p id="drill-title"></p><pre id="drill-steps"></pre></section>
   <h2 id="nodes-title">Servers</h2>
   <div class="scroll" tabindex="0" role="region" aria-labelledby="nodes-title">
     <table aria-labelledby="nodes-title">
@@ -77,12 +78,11 @@ const BODY = `
     <p class="soft empty" id="no-pools">No connection to a server is in use or kept.</p>
   </div>
   <h2 id="drills-title">Drills</h2>
-  <section id="drill-now" hidden aria-labelledby="drill-title"><p id="drill-title"></p><pre id="drill-steps"></pre></section>
   <div class="scroll" tabindex="0" role="region" aria-labelledby="drills-title">
     <table aria-labelledby="drills-title">
       <thead><tr><th scope="col">Began (UTC)</th><th scope="col">Drill</th><th scope="col">Target</th><th scope="col">Outcome</th>
-        <th scope="col" class="number">Writes stood still</th><th scope="col" class="number">Predicted</th>
-        <th scope="col" class="number">Reads stood still</th><th scope="col" class="number">Writes acknowledged</th>
+        <th scope="col" class="number">Writes still</th><th scope="col" class="number">Predicted</th>
+        <th scope="col" class="number">Reads still</th><th scope="col" class="number">Acknowledged</th>
         <th scope="col" class="number">Missing</th><th scope="col">Leader</th></tr></thead>
       <tbody id="drills"></tbody>
     </table>
