@@ -11,7 +11,7 @@ interface Step {
   readonly command: readonly [string, ...string[]];
 }
 
-const fastTests = globSync('{common,election,replication-monitor,proxy,ops}/**/*.test.ts', { cwd: ROOT });
+const fastTests = globSync('{common,election,replication-monitor,proxy,ops,bench}/**/*.test.ts', { cwd: ROOT });
 const steps: readonly Step[] = [
   { name: 'format', command: [bin('biome'), 'format', '.'] },
   { name: 'lint', command: [bin('oxlint'), '--type-aware', '--deny-warnings'] },

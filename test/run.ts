@@ -28,7 +28,7 @@ const parts: readonly Part[] = [
   {
     name: 'unit',
     files:
-      '{common,election,replication-monitor,proxy,ops,test}/{*.test.ts,!(integration|containers|simulation)/**/*.test.ts}',
+      '{common,election,replication-monitor,proxy,ops,bench,test}/{*.test.ts,!(integration|containers|simulation)/**/*.test.ts}',
     concurrency: 2,
     prepare: async () => null,
   },

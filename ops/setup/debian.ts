@@ -17,12 +17,33 @@ export interface UnpackOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Where `unpackFromDebian` puts the packages; complete once it exists. */
+/** Where packages are unpacked to; complete once it exists. */
 export function treeOf(folder: string): string {
   return join(folder, 'tree');
 }
 
 export async function unpackFromDebian(options: UnpackOptions): Promise<void> {
+  await unpackPackages({
+    ...options,
+    choose: (search) => namesOf(search, options),
+    isNeeded: isNeededLibrary,
+    // Asked for even if it is installed: the server's version of it must fit, and another may be there.
+    always: options.postgres ? ['libpq5'] : [],
+  });
+}
+
+/** What a package search finds, by a regular expression of names. */
+type Search = (pattern: string) => Promise<readonly string[]>;
+
+export interface UnpackPackagesOptions extends Pick<UnpackOptions, 'folder' | 'report' | 'signal'> {
+  readonly choose: (search: Search) => Promise<readonly string[]>;
+  /** Of the packages that an installation would bring along, those that are unpacked too. */
+  readonly isNeeded: (name: string) => boolean;
+  readonly always?: readonly string[];
+}
+
+/** Any packages of this system's sources, with what they need and this system lacks. */
+export async function unpackPackages(options: UnpackPackagesOptions): Promise<void> {
   const { folder, report } = options;
   const apt = join(folder, `apt.${process.pid}`);
   const startedMs = Date.now();
@@ -31,7 +52,10 @@ export async function unpackFromDebian(options: UnpackOptions): Promise<void> {
     const configFile = writeAptConfig(apt);
     report('  reading the package lists …');
     await runApt('apt-get', configFile, ['update'], options);
-    const names = await namesOf(configFile, options);
+    const names = await options.choose(async (pattern) => {
+      const found = await runApt('apt-cache', configFile, ['search', '--names-only', pattern], options);
+      return found.split('\n').map((line) => line.split(' ')[0] ?? '');
+    });
     const packages = await withDependencies(configFile, names, options);
     report(`  downloading ${packages.length} packages (${names.join(', ')} and what they need) …`);
     const downloads = join(apt, 'downloads');
@@ -88,15 +112,9 @@ export function writeAptConfig(apt: string, further: readonly string[] = []): st
   return file;
 }
 
-async function namesOf(configFile: string, options: UnpackOptions): Promise<string[]> {
+async function namesOf(search: Search, options: UnpackOptions): Promise<string[]> {
   const names: string[] = [];
-  const found = await runApt(
-    'apt-cache',
-    configFile,
-    ['search', '--names-only', '^(postgresql-[0-9]+|etcd-server|etcd)$'],
-    options,
-  );
-  const available = found.split('\n').map((line) => line.split(' ')[0] ?? '');
+  const available = await search('^(postgresql-[0-9]+|etcd-server|etcd)$');
   if (options.postgres) {
     const versions = available.flatMap((name) => /^postgresql-(\d+)$/.exec(name)?.[1] ?? []).map(Number);
     const newest = Math.max(...versions.filter((version) => version >= 15 && version <= 18));
@@ -112,20 +130,19 @@ async function namesOf(configFile: string, options: UnpackOptions): Promise<stri
   return names;
 }
 
-/** The packages themselves and those libraries that the system lacks; nothing that only matters to an installation. */
+/** The packages themselves and what the system lacks of their needs; nothing that only matters to an installation. */
 async function withDependencies(
   configFile: string,
   names: readonly string[],
-  options: UnpackOptions,
+  options: UnpackPackagesOptions,
 ): Promise<string[]> {
   const plan = await runApt('apt-get', configFile, ['-s', '--no-install-recommends', 'install', ...names], options);
   const wanted = new Set(names);
   for (const line of plan.split('\n')) {
     const name = /^Inst (\S+)/.exec(line)?.[1];
-    if (name !== undefined && isNeededLibrary(name)) wanted.add(name);
+    if (name !== undefined && options.isNeeded(name)) wanted.add(name);
   }
-  // Asked for even if it is installed: the server's version of it must fit, and another may be there.
-  if (options.postgres) wanted.add('libpq5');
+  for (const name of options.always ?? []) wanted.add(name);
   return [...wanted];
 }
 
@@ -134,7 +151,7 @@ export function isNeededLibrary(name: string): boolean {
   return name.startsWith('lib') && !/^lib(llvm|perl|z3|c6|c-bin|c-l10n)|-perl$/.test(name);
 }
 
-async function unpack(downloads: string, folder: string, options: UnpackOptions): Promise<void> {
+async function unpack(downloads: string, folder: string, options: Signalled): Promise<void> {
   const unfinished = join(folder, `tree.${process.pid}`);
   rmSync(unfinished, { recursive: true, force: true });
   mkdirSync(unfinished, { recursive: true });
@@ -160,7 +177,7 @@ async function runApt(
   tool: string,
   configFile: string,
   args: readonly string[],
-  options: UnpackOptions,
+  options: Signalled,
   cwd?: string,
 ): Promise<string> {
   const result = await exec(tool, ['-c', configFile, '-q', ...args], {
@@ -176,6 +193,8 @@ async function runApt(
   throw new LeaseholdError('SETUP', `${tool} ${args[0]} failed:\n    ${text}`);
 }
 
-function signalOf(options: UnpackOptions): { signal?: AbortSignal } {
+type Signalled = Pick<UnpackOptions, 'signal'>;
+
+function signalOf(options: Signalled): { signal?: AbortSignal } {
   return options.signal === undefined ? {} : { signal: options.signal };
 }

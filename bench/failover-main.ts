@@ -1,0 +1,186 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg, release, totalmem, type } from 'node:os';
+import { parseArgs } from 'node:util';
+import { providePrograms } from '../test/support/programs.ts';
+import { initialisePgbench } from '../test/support/pgbench.ts';
+import { startLeasehold } from './failover/leasehold-side.ts';
+import { measure, type Measurement } from './failover/measure.ts';
+import { AGGRESSIVE, DEFAULT } from './failover/patroni/config.ts';
+import { providePatroni } from './failover/patroni/programs.ts';
+import { startPatroni } from './failover/patroni/side.ts';
+import { SCALE } from './failover/pgbench-load.ts';
+import { renderReport } from './failover/report.ts';
+import { SCENARIOS, type Scenario, scheduleOf } from './failover/schedule.ts';
+import type { Side } from './failover/side.ts';
+import { prepareAppends } from './failover/writer.ts';
+
+/**
+ * How long writes stand still when the leader is lost or changed, as an application sees it, beside Patroni in the same run:
+ *
+ *     npm run bench:failover -- [--runs 20] [--switchovers N] [--only crash,host,switchover] [--peers patroni]
+ *                               [--peer-runs 5] [--minutes M] [--out FILE.md] [--json FILE]
+ *
+ * Exits with 1 when an acknowledged write was lost, or a client of ours saw an error in a switchover.
+ */
+const { values } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '20' },
+    switchovers: { type: 'string' },
+    only: { type: 'string', default: SCENARIOS.join(',') },
+    peers: { type: 'string', default: '' },
+    'peer-runs': { type: 'string', default: '5' },
+    /** After this many no further run begins. */
+    minutes: { type: 'string', default: '45' },
+    out: { type: 'string' },
+    json: { type: 'string' },
+  },
+});
+
+const runs = positive('runs', values.runs);
+const switchovers = positive('switchovers', values.switchovers ?? values.runs);
+const peerRuns = positive('peer-runs', values['peer-runs']);
+const endMs = performance.now() + positive('minutes', values.minutes) * 60_000;
+const scenarios = values.only.split(',').map(scenarioOf);
+if (!['', 'patroni'].includes(values.peers)) usage(`--peers ${values.peers}: only patroni is known`);
+
+const startedAt = new Date();
+const loadBefore = loadText();
+await using stack = new AsyncDisposableStack();
+let interrupted = false;
+let starting: Promise<unknown> = Promise.resolve();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void endEarly());
+let versions = '';
+const missing = await providePrograms((line) => {
+  versions = line;
+  say(line);
+});
+if (missing !== null) throw new Error(missing);
+const beginning = startSides();
+starting = beginning;
+const sides = await beginning;
+const measurements: Measurement[] = [];
+const schedule = scheduleOf({
+  scenarios,
+  runs: (scenario) => (scenario === 'switchover' ? switchovers : runs),
+  peers: sides.length - 1,
+  peerRuns,
+});
+for (const [index, turn] of schedule.entries()) {
+  if (performance.now() > endMs) {
+    say(`the time is over: ${schedule.length - index} runs were left out`);
+    break;
+  }
+  const side = sides[turn.side] as Side;
+  const found = await measure(side, turn.scenario, turn.run);
+  if (interrupted) await new Promise(() => undefined); // the process ends when what it started is gone
+  measurements.push(found);
+  sayMeasurement(found, index + 1);
+}
+finish();
+
+/** What is just being started is waited for, so that nothing is left running; a second signal does not wait. */
+async function endEarly(): Promise<void> {
+  interrupted = true;
+  say('interrupted: stops what it started …');
+  await Promise.allSettled([starting]);
+  await stack.disposeAsync().catch(() => undefined);
+  process.exit(130);
+}
+
+async function startSides(): Promise<Side[]> {
+  const started: Side[] = [];
+  const add = async (start: Promise<Side>): Promise<void> => {
+    const side = stack.use(await start);
+    if (interrupted) throw new Error('interrupted');
+    say(`${side.name}: ${side.about}`);
+    await prepareAppends(side.port);
+    if (scenarios.includes('switchover')) await initialisePgbench(side.port, SCALE);
+    started.push(side);
+  };
+  await add(startLeasehold());
+  if (values.peers === 'patroni') {
+    const programs = await providePatroni(say);
+    for (const mode of [DEFAULT, AGGRESSIVE]) await add(startPatroni(mode, programs));
+  }
+  return started;
+}
+
+function finish(): void {
+  const report = {
+    command: `npm run bench:failover -- ${process.argv.slice(2).join(' ')}`.trim(),
+    startedAt: `${startedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC`,
+    minutes: Math.round((Date.now() - startedAt.getTime()) / 60_000),
+    machine: machine(),
+    versions: `Node ${process.version}, ${versions.replaceAll(/ \(\/\S+\)| in \/\S+(?=,)/g, '')}`,
+    load: `${loadBefore} before, ${loadText()} after`,
+    sides: sides.map(({ name, about }) => ({ name, about })),
+    measurements,
+  };
+  const text = renderReport(report);
+  say(`\n${text}`);
+  if (values.out !== undefined) writeFileSync(values.out, text);
+  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
+  const lost = measurements.reduce((sum, one) => sum + one.lost, 0);
+  const ours = measurements.filter(({ side, scenario }) => side === sides[0]?.name && scenario === 'switchover');
+  const failed = measurements.filter(({ side, stallMs }) => side === sides[0]?.name && stallMs === null).length;
+  const withErrors = ours.filter(({ errors, reconnects }) => Object.keys(errors).length + reconnects > 0).length;
+  if (lost > 0) say(`FAILED: ${lost} acknowledged writes are lost`);
+  if (withErrors > 0) say(`FAILED: clients saw errors in ${withErrors} of ${ours.length} planned switchovers`);
+  if (failed > 0) say(`FAILED: writes did not go on, or something else went wrong, in ${failed} runs of ours`);
+  process.exitCode = lost + withErrors + failed > 0 ? 1 : 0;
+}
+
+function sayMeasurement(found: Measurement, number: number): void {
+  const { side, scenario, run, stallMs, stallOfAllMs, errors, reconnects, lost, acknowledged, observed } = found;
+  const parts = [
+    stallMs === null ? 'no end' : `${Math.round(stallMs)} ms`,
+    ...(stallOfAllMs === null ? [] : [`${Math.round(stallOfAllMs)} ms for all`]),
+    `${acknowledged} acknowledged`,
+    ...(lost === 0 ? [] : [`${lost} LOST`]),
+    ...(reconnects === 0 ? [] : [`${reconnects} reconnects`]),
+    ...Object.entries(errors).map(([name, count]) => `${count} × ${name}`),
+    ...(observed === null
+      ? []
+      : [
+          Object.entries(observed.phases)
+            .map(([name, ms]) => `${name} ${ms === null ? '–' : Math.round(ms)}`)
+            .join(' '),
+        ]),
+  ];
+  say(`${number}/${schedule.length} ${scenario} ${run} ${side}: ${parts.join(', ')}`);
+}
+
+function scenarioOf(name: string): Scenario {
+  return SCENARIOS.find((one) => one === name.trim()) ?? usage(`--only ${name}: not one of ${SCENARIOS.join(', ')}`);
+}
+
+function positive(name: string, text: string): number {
+  const number = Number(text);
+  return Number.isInteger(number) && number > 0 ? number : usage(`--${name} ${text}: not a whole number above 0`);
+}
+
+function usage(text: string): never {
+  process.stderr.write(`bench:failover: ${text}\n`);
+  process.exit(2);
+}
+
+function machine(): string {
+  const all = cpus();
+  const memory = Math.round(totalmem() / 2 ** 30);
+  return `${all.length} × ${all[0]?.model.trim() ?? 'unknown'}, ${memory} GiB, ${type()} ${release()}`;
+}
+
+/** The system's own word, as far as it has one. */
+function loadText(): string {
+  try {
+    return readFileSync('/proc/loadavg', 'latin1').split(' ').slice(0, 3).join(' ');
+  } catch {
+    return loadavg()
+      .map((one) => one.toFixed(2))
+      .join(' ');
+  }
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
