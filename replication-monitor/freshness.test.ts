@@ -6,7 +6,6 @@ import {
   type FreshnessState,
   initialFreshness,
   MAX_MARKS,
-  type ProbeSample,
   recordLoss,
   recordSample,
   recordSilence,
@@ -14,7 +13,7 @@ import {
   snapshotOf,
 } from './freshness.ts';
 import { leaderPosition } from './leader-position.ts';
-import type { MonitorTargets } from './types.ts';
+import type { MonitorTargets, ProbeSample } from './types.ts';
 
 const BLOCK = 8192;
 const SEGMENT = 16 * 1024 * 1024;
@@ -43,6 +42,8 @@ function sample(change: Partial<ProbeSample>): ProbeSample {
     restartTimeline: 1,
     walBlockSize: BLOCK,
     walSegmentSize: SEGMENT,
+    running: null,
+    shown: null,
     ...change,
   };
 }

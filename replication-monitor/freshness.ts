@@ -1,6 +1,14 @@
 import { type Lsn, NO_LSN, type Term } from '../common/lsn.ts';
 import { leaderPosition } from './leader-position.ts';
-import type { FreshnessSnapshot, Mark, MonitorTargets, NodeFreshness } from './types.ts';
+import {
+  afterFollower,
+  afterLeader,
+  NOTHING_SETTLED,
+  type Settled,
+  underNewLeader,
+  withoutPending,
+} from './settled.ts';
+import type { FreshnessSnapshot, Mark, MonitorTargets, NodeFreshness, ProbeSample } from './types.ts';
 
 /**
  * Freshness without clocks (DESIGN.md), as pure functions over what the probes answered.
@@ -25,6 +33,7 @@ export interface FreshnessState {
   /** Of this term. Oldest first, both times and positions strictly growing, at most MAX_MARKS. */
   readonly marks: readonly Mark[];
   readonly nodes: ReadonlyMap<string, NodeState>;
+  readonly settled: Settled;
 }
 
 export interface NodeState {
@@ -43,31 +52,6 @@ export interface NodeState {
   readonly unreachableSinceMs: number | null;
 }
 
-/** What one probe of one node said. Positions are bytes. */
-export interface ProbeSample {
-  /** Local time at which the request was sent. */
-  readonly sentAtMs: number;
-  readonly answeredAtMs: number;
-  readonly systemId: string;
-  readonly inRecovery: boolean;
-  /** Leader: pg_current_wal_insert_lsn(). Follower: NO_LSN. */
-  readonly insertLsn: Lsn;
-  /** Leader: pg_current_wal_flush_lsn(). Follower: pg_last_wal_receive_lsn(), or the replayed position without one. */
-  readonly flushedLsn: Lsn;
-  /** Follower: pg_last_wal_replay_lsn(). Leader: NO_LSN. */
-  readonly replayedLsn: Lsn;
-  /**
-   * Leader: of the WAL that it writes. Follower: that its WAL receiver takes from a leader (PostgreSQL attaches it
-   * only if what is replayed lies on that timeline's history); null while it takes none.
-   */
-  readonly timeline: number | null;
-  /** Of the last restart point when the connection was made: a follower has replayed a checkpoint of that timeline. */
-  readonly restartTimeline: number;
-  readonly streaming: boolean;
-  readonly walBlockSize: number;
-  readonly walSegmentSize: number;
-}
-
 export const MAX_MARKS = 512;
 
 export function initialFreshness(targets: MonitorTargets): FreshnessState {
@@ -79,6 +63,7 @@ export function initialFreshness(targets: MonitorTargets): FreshnessState {
     leaderHeardAtMs: NEVER,
     marks: [],
     nodes: new Map(targets.nodes.map((target) => [target.node, UNKNOWN_NODE])),
+    settled: NOTHING_SETTLED,
   };
 }
 
@@ -96,7 +81,11 @@ export function retarget(state: FreshnessState, targets: MonitorTargets): Freshn
     return [target.node, (same ? state.nodes.get(target.node) : undefined) ?? UNKNOWN_NODE];
   });
   const sameTerm = state.targets.term === targets.term && state.targets.leader === targets.leader;
-  const next = { ...state, targets, ...(sameTerm ? {} : { heard: false, marks: [] }) };
+  const next = {
+    ...state,
+    targets,
+    ...(sameTerm ? {} : { heard: false, marks: [], settled: underNewLeader(state.settled) }),
+  };
   return { ...next, nodes: new Map(nodes.map(([name, node]) => [name, withKinship(next, name, node)])) };
 }
 
@@ -127,7 +116,12 @@ export function recordSample(state: FreshnessState, node: string, sample: ProbeS
     failure: null,
     unreachableSinceMs: null,
   };
-  return withNode(state, node, freshened(withKinship(state, node, next), state));
+  const after = withNode(state, node, freshened(withKinship(state, node, next), state));
+  const { shown } = sample;
+  if (shown === null) return after;
+  // By the sample before this one: the statement's own position may be a little later than what it says of transactions.
+  const vouches = (old?.sample?.replayedLsn ?? NO_LSN) >= shown.asked.lsn && problemOf(after, next) === null;
+  return { ...after, settled: afterFollower(state.settled, node, shown, vouches) };
 }
 
 /** It does not answer in time, but its connection is not known to be lost: what it has replayed it still shows. */
@@ -146,7 +140,8 @@ export function recordLoss(
   const old = state.nodes.get(node);
   if (old === undefined) return state;
   const unreachableSinceMs = unreachableAtMs === null ? null : (old.unreachableSinceMs ?? unreachableAtMs);
-  return withNode(state, node, { ...UNKNOWN_NODE, failure, unreachableSinceMs });
+  const lost = withNode(state, node, { ...UNKNOWN_NODE, failure, unreachableSinceMs });
+  return { ...lost, settled: withoutPending(state.settled, node) };
 }
 
 /** Whether a follower that lives has yet to replay the newest mark: worth asking it again soon. */
@@ -161,7 +156,16 @@ export function snapshotOf(state: FreshnessState, takenAtMs: number): FreshnessS
     const node = state.nodes.get(target.node) ?? UNKNOWN_NODE;
     return [target.node, { ...target, ...describe(state, target.node, node, term) }];
   });
-  return { term, leader, takenAtMs, leaderHeardAtMs: state.leaderHeardAtMs, nodes: new Map(nodes), marks: state.marks };
+  const { leaderHeardAtMs, marks, settled } = state;
+  return {
+    term,
+    leader,
+    takenAtMs,
+    leaderHeardAtMs,
+    nodes: new Map(nodes),
+    marks,
+    settledAsOfMs: settled.everywhereMs,
+  };
 }
 
 /**
@@ -215,7 +219,8 @@ function recordLeader(state: FreshnessState, node: string, sample: ProbeSample):
     const kept = holds ? other : { ...other, freshAsOfMs: NEVER };
     nodes.set(name, freshened(withKinship(next, name, kept), next));
   }
-  return { ...next, nodes };
+  const settled = sample.running === null ? state.settled : afterLeader(state.settled, sample.running);
+  return { ...next, nodes, settled };
 }
 
 /** Any mark may be dropped: freshness is a lower bound. A later mark at the same position says more than the earlier. */
@@ -259,12 +264,15 @@ function describe(state: FreshnessState, name: string, node: NodeState, term: Te
   const problem = node.failure ?? (isLeader ? (leads ? null : leaderProblem) : problemOf(state, node));
   const replayedLsn = leads ? sample.insertLsn : (sample?.replayedLsn ?? NO_LSN);
   const newest = state.marks.at(-1);
+  const settled = state.settled.nodes.get(name);
   const lag = newest === undefined || sample === null ? null : newest.lsn - replayedLsn;
   return {
     role: leads ? 'leader' : !isLeader && sample?.inRecovery === true ? 'follower' : 'unknown',
     freshAsOfMs: leads ? Number.POSITIVE_INFINITY : node.freshAsOfMs,
     runningSinceMs: node.runningSinceMs,
     unreachableSinceMs: node.unreachableSinceMs,
+    settledAsOfMs: settled?.asOfMs ?? NEVER,
+    unsettled: settled?.pending.at(-1)?.committed.length ?? 0,
     usable: problem === null,
     streaming: sample?.streaming ?? false,
     timeline: (leads ? state.timeline : node.timeline) ?? 0,

@@ -3,8 +3,9 @@ import type { ConnectionOptions } from 'node:tls';
 import type { Clock } from '../common/clock.ts';
 import type { Logger } from '../common/logger.ts';
 import { Wakeup } from '../common/wakeup.ts';
-import type { ProbeSample } from './freshness.ts';
 import { isAnswer, openProbe, type Probe } from './probe.ts';
+import type { Running } from './settled.ts';
+import type { ProbeSample } from './types.ts';
 
 /** What a node's loop tells the monitor, and asks it. All are called from the loop, one after the other. */
 export interface SamplerEvents {
@@ -13,6 +14,8 @@ export interface SamplerEvents {
   onSilence(reason: string): void;
   /** `reachable`: it refused us itself. */
   onLoss(reason: string, reachable: boolean): void;
+  /** What a follower is to be asked about; read when it is asked. */
+  running(): Running | null;
   /** Whether the node should be made to flush its WAL before the next sample; asked after each one. */
   wantsFlush(sample: ProbeSample): boolean;
   /** Milliseconds until the next sample is due; asked after each one. A wake-up shortens it. */
@@ -34,6 +37,8 @@ export interface SamplerOptions {
 
 /** However many wake it: one answer serves all who asked before it was asked for. */
 const MIN_STEP_MS = 2;
+/** As much of it may be used up at once: what one session waits for takes a few questions, one after the other. */
+const BURST_MS = 12;
 const BACKOFF_MS = [20, 50, 100, 200, 400, 500];
 
 /** Samples one node until closed, in a loop of its own: a node that hangs delays nobody else. */
@@ -45,7 +50,8 @@ export class NodeSampler {
   readonly #running: Promise<void>;
   #probe: Probe | null = null;
   #failures = 0;
-  #askedAtMs = Number.NEGATIVE_INFINITY;
+  /** When the next question would be due if each took its step; beyond now by the burst at most. */
+  #pacedMs = Number.NEGATIVE_INFINITY;
   #answering = true;
 
   constructor(options: SamplerOptions, events: SamplerEvents) {
@@ -79,7 +85,7 @@ export class NodeSampler {
         continue;
       }
       await this.#wakeup.wait(this.#events.nextDelayMs(), signal);
-      const tooSoonMs = this.#askedAtMs + MIN_STEP_MS - this.#options.clock.nowMs();
+      const tooSoonMs = this.#pacedMs - BURST_MS - this.#options.clock.nowMs();
       if (tooSoonMs > 0) await sleep(tooSoonMs, undefined, { signal }).catch(() => undefined);
     }
     this.#probe?.close();
@@ -90,8 +96,8 @@ export class NodeSampler {
     const { silentAfterMs, clock } = this.#options;
     const probe = this.#probe ?? (await this.#open());
     this.#probe = probe;
-    this.#askedAtMs = clock.nowMs();
-    const answer = probe.sample(() => clock.nowMs());
+    this.#pacedMs = Math.max(this.#pacedMs, clock.nowMs()) + MIN_STEP_MS;
+    const answer = probe.sample(() => clock.nowMs(), this.#events.running());
     const silence = setTimeout(() => this.#events.onSilence(`has not answered for ${silentAfterMs} ms`), silentAfterMs);
     try {
       const sample = await this.#bounded(answer, silentAfterMs * 4);

@@ -3,7 +3,8 @@ import pg from 'pg';
 import { GuardedSocket } from '../common/guarded-socket.ts';
 import { LeaseholdError } from '../common/errors.ts';
 import { type Lsn, NO_LSN, parseLsn } from '../common/lsn.ts';
-import type { ProbeSample } from './freshness.ts';
+import type { Running, Shown } from './settled.ts';
+import type { ProbeSample } from './types.ts';
 
 /** A node could not be connected to, or refused the probe. */
 export class ProbeError extends LeaseholdError {
@@ -28,27 +29,43 @@ export interface ProbeTarget {
 
 /** One connection to one node, asked one question at a time. */
 export interface Probe {
-  /** Throws ProbeError, or whatever the connection was lost with. `nowMs` is read when the request is sent and answered. */
-  sample(nowMs: () => number): Promise<ProbeSample>;
+  /**
+   * Throws ProbeError, or whatever the connection was lost with. `nowMs` is read when the request is sent and answered. A follower is asked
+   * which of the leader's running transactions it shows.
+   */
+  sample(nowMs: () => number, running: Running | null): Promise<ProbeSample>;
   /** Makes a leader flush its WAL up to now. Quietly does nothing where the server refuses. */
   flush(): Promise<void>;
   close(): void;
 }
 
+/** Ids from the leader's upper end on; more are a transaction with very many savepoints, and are waited for. */
+const MAX_NAMED = 10_000;
+
 /**
  * Asked of leader and follower alike, in one round trip: which one it is may have changed since the last time. The
  * server decides between functions that raise an error in the other role. pg_stat_wal_receiver shows its columns to
  * members of pg_read_all_stats only (pg_monitor is one).
+ *
+ * The leader's snapshot does not name transactions from its upper end on, though they may be running: a follower is asked about all that it
+ * knows from there to its own upper end. txid_status fails for what lies beyond that. (On a standby a snapshot names no running ones at all.)
  */
 const SAMPLE_SQL = `
 SELECT r.recovering::text,
        CASE WHEN NOT r.recovering THEN pg_current_wal_insert_lsn()::text END,
        CASE WHEN NOT r.recovering THEN pg_current_wal_flush_lsn() ELSE pg_last_wal_receive_lsn() END::text,
-       CASE WHEN r.recovering THEN pg_last_wal_replay_lsn()::text END,
+       r.replayed::text,
        CASE WHEN NOT r.recovering THEN substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END,
        w.received_tli::text,
-       w.status
-FROM (SELECT pg_is_in_recovery() AS recovering OFFSET 0) r
+       w.status,
+       CASE WHEN NOT r.recovering THEN txid_current_snapshot()::text END,
+       CASE WHEN r.recovering THEN r.ended::text END,
+       CASE WHEN r.recovering AND r.ended - $2::bigint <= ${MAX_NAMED} THEN (
+         SELECT string_agg(xid::text, ',')
+         FROM (SELECT unnest($1::bigint[]) UNION ALL SELECT generate_series($2::bigint, r.ended - 1)) AS asked (xid)
+         WHERE CASE WHEN xid < r.ended THEN txid_status(xid) = 'committed' ELSE false END) END
+FROM (SELECT pg_is_in_recovery() AS recovering, txid_snapshot_xmax(txid_current_snapshot()) AS ended,
+             CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END AS replayed OFFSET 0) r
 LEFT JOIN pg_stat_wal_receiver w ON true`;
 
 /**
@@ -101,7 +118,11 @@ export async function openProbe(target: ProbeTarget, onLost: (reason: string) =>
       restartTimeline: Number(restartTimeline),
     };
     await client.query('SET synchronous_commit = local');
-    return { sample: (nowMs) => sampleOnce(client, identity, nowMs), flush: () => flushOnce(client), close };
+    return {
+      sample: (nowMs, running) => sampleOnce(client, identity, nowMs, running),
+      flush: () => flushOnce(client),
+      close,
+    };
   } catch (error) {
     close();
     throw new ProbeError(`cannot be asked: ${(error as Error).message}`, error);
@@ -115,27 +136,59 @@ interface Identity {
   readonly restartTimeline: number;
 }
 
-async function sampleOnce(client: pg.Client, identity: Identity, nowMs: () => number): Promise<ProbeSample> {
+async function sampleOnce(
+  client: pg.Client,
+  identity: Identity,
+  nowMs: () => number,
+  asked: Running | null,
+): Promise<ProbeSample> {
   const sentAtMs = nowMs();
-  const { rows } = await client.query<(string | null)[]>({ name: 'sample', text: SAMPLE_SQL, rowMode: 'array' });
+  const values = [asked === null ? null : `{${asked.xids.join()}}`, asked?.xmax.toString() ?? null];
+  const query = { name: 'sample', text: SAMPLE_SQL, values, rowMode: 'array' } as const;
+  const { rows } = await client.query<(string | null)[]>(query);
   const answeredAtMs = nowMs();
-  const [recovering, insert, flushed, replayed, writtenTimeline, receivedTimeline, status] = rows[0] ?? [];
+  const [recovering, insert, flushed, replayed, writtenTimeline, receivedTimeline, status, snapshot, ended, named] =
+    rows[0] ?? [];
   const inRecovery = recovering === 'true';
   const replayedLsn = lsnOr(replayed, NO_LSN);
+  const flushedLsn = lsnOr(flushed, replayedLsn);
   return {
     sentAtMs,
     answeredAtMs,
     systemId: identity.systemId,
     inRecovery,
     insertLsn: lsnOr(insert, NO_LSN),
-    flushedLsn: lsnOr(flushed, replayedLsn),
+    flushedLsn,
     replayedLsn,
     timeline: inRecovery ? numberOrNull(receivedTimeline) : Number.parseInt(writtenTimeline ?? '0', 16),
     restartTimeline: identity.restartTimeline,
     streaming: status === 'streaming',
     walBlockSize: identity.walBlockSize,
     walSegmentSize: identity.walSegmentSize,
+    // What is not flushed is sent to nobody, hence shown by nobody.
+    running:
+      snapshot === null || snapshot === undefined ? null : { sentAtMs, lsn: flushedLsn, ...parseSnapshot(snapshot) },
+    shown: asked === null || !inRecovery ? null : { asked, committed: namedOf(asked, ended, named) },
   };
+}
+
+/** `xmin:xmax:xid,xid`. */
+function parseSnapshot(text: string): Pick<Running, 'xmax' | 'xids'> {
+  const [, xmax = '0', xids = ''] = text.split(':');
+  return { xmax: BigInt(xmax), xids: numbers(xids) };
+}
+
+function namedOf(
+  asked: Running,
+  ended: string | null | undefined,
+  named: string | null | undefined,
+): Shown['committed'] {
+  if (ended === null || ended === undefined || BigInt(ended) - asked.xmax > MAX_NAMED) return null;
+  return numbers(named ?? '');
+}
+
+function numbers(text: string): bigint[] {
+  return text === '' ? [] : text.split(',').map(BigInt);
 }
 
 async function flushOnce(client: pg.Client): Promise<void> {

@@ -7,7 +7,6 @@ import {
   type FreshnessState,
   initialFreshness,
   lagsBehind,
-  type ProbeSample,
   recordLoss,
   recordSample,
   recordSilence,
@@ -15,7 +14,7 @@ import {
   snapshotOf,
 } from './freshness.ts';
 import { NodeSampler } from './node-sampler.ts';
-import type { FreshnessSnapshot, MonitorTargets, ReplicationMonitor } from './types.ts';
+import type { FreshnessSnapshot, MonitorTargets, ProbeSample, ReplicationMonitor } from './types.ts';
 
 export interface ReplicationMonitorOptions {
   /** The clock by which sessions remember when they were told of a commit. */
@@ -36,6 +35,8 @@ export function createReplicationMonitor(options: ReplicationMonitorOptions): Re
 const FAST_FOR_MS = 100;
 /** When the leader is asked again while a follower has not reached what is wanted, to see whether it was flushed at all. */
 const FLUSH_CHECK_MS = 10;
+/** Between questions to the leader while it does not show what followers do. */
+const SETTLE_STEPS_MS = [2, 2, 3, 4, 6, 8, 10];
 const FOLLOWER_STEPS_MS = [2, 2, 3, 4, 6, 8, 10];
 
 interface Sampled {
@@ -57,6 +58,9 @@ class SamplingMonitor implements ReplicationMonitor {
   /** Answers to requests sent before the targets changed say nothing of the new term. */
   #targetsSinceMs = Number.NEGATIVE_INFINITY;
   #wokenAtMs = Number.NEGATIVE_INFINITY;
+  /** How many wait until what a follower (null: any) shows is settled, and the steps taken since the last of them came. */
+  readonly #toSettle = new Map<string | null, number>();
+  #settleSteps = 0;
   #leaderAskedAtMs = Number.NEGATIVE_INFINITY;
   /** The leader's newest position that somebody may wait for. */
   #wantedLsn: Lsn = NO_LSN;
@@ -103,6 +107,18 @@ class SamplingMonitor implements ReplicationMonitor {
     if (leader !== null) this.#samplers.get(leader)?.sampler.wake();
   }
 
+  settle(node: string | null): () => void {
+    this.#toSettle.set(node, (this.#toSettle.get(node) ?? 0) + 1);
+    this.#settleSteps = 0;
+    const { leader } = this.#state.targets;
+    if (leader !== null) this.#samplers.get(leader)?.sampler.wake();
+    return () => {
+      const others = (this.#toSettle.get(node) ?? 1) - 1;
+      if (others === 0) this.#toSettle.delete(node);
+      else this.#toSettle.set(node, others);
+    };
+  }
+
   subscribe(listener: (snapshot: FreshnessSnapshot) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -144,6 +160,7 @@ class SamplingMonitor implements ReplicationMonitor {
         onSilence: (reason) => record((state) => recordSilence(state, node, reason)),
         onLoss: (reason, reachable) =>
           record((state) => recordLoss(state, node, reason, reachable ? null : clock.nowMs())),
+        running: () => (node === this.#state.targets.leader ? null : this.#state.settled.running),
         wantsFlush: (sample) => this.#wantsFlush(node, sample),
         nextDelayMs: () => this.#nextDelayMs(node, sampled),
       },
@@ -161,6 +178,11 @@ class SamplingMonitor implements ReplicationMonitor {
       this.#unflushedLsn = newest.lsn;
       this.#unflushedSinceMs = sample.answeredAtMs;
     }
+    if (this.#toSettle.size > 0) {
+      for (const [node, { sampler }] of this.#samplers) {
+        if (node !== this.#state.targets.leader && this.#isToSettle(node)) sampler.wake();
+      }
+    }
     if (!this.#isHurried()) return;
     this.#wantedLsn = newest.lsn;
     for (const [node, sampled] of this.#samplers) {
@@ -173,7 +195,18 @@ class SamplingMonitor implements ReplicationMonitor {
     return this.#options.clock.nowMs() - this.#wokenAtMs <= FAST_FOR_MS;
   }
 
+  #isToSettle(node: string): boolean {
+    return this.#toSettle.has(node) || this.#toSettle.has(null);
+  }
+
   #nextDelayMs(node: string, sampled: Sampled): number {
+    const delayMs = this.#freshDelayMs(node, sampled);
+    if (this.#toSettle.size === 0 || node !== this.#state.targets.leader) return delayMs;
+    const step = SETTLE_STEPS_MS[Math.min(this.#settleSteps++, SETTLE_STEPS_MS.length - 1)] ?? delayMs;
+    return Math.min(step, delayMs);
+  }
+
+  #freshDelayMs(node: string, sampled: Sampled): number {
     if (!this.#isHurried()) return this.#intervalMs;
     if (node === this.#state.targets.leader) {
       if (this.#leaderAskedAtMs < this.#wokenAtMs) return 0;

@@ -1,4 +1,5 @@
 import type { Lsn, Term } from '../common/lsn.ts';
+import type { Running, Shown } from './settled.ts';
 
 /**
  * Where each node stands against the leader, from one place per process. All times are this process's monotonic
@@ -14,8 +15,39 @@ export interface FreshnessSnapshot {
    */
   readonly leaderHeardAtMs: number;
   readonly nodes: ReadonlyMap<string, NodeFreshness>;
+  /** What any follower has shown before this moment the leader shows too (settled.ts). A lower bound; -Infinity: nothing is known. */
+  readonly settledAsOfMs: number;
   /** What the leader of this term answered so far, oldest first, both growing: see `momentOf` in freshness.ts. */
   readonly marks: readonly Mark[];
+}
+
+/** What one probe of one node said. Positions are bytes. */
+export interface ProbeSample {
+  /** Local time at which the request was sent. */
+  readonly sentAtMs: number;
+  readonly answeredAtMs: number;
+  readonly systemId: string;
+  readonly inRecovery: boolean;
+  /** Leader: pg_current_wal_insert_lsn(). Follower: NO_LSN. */
+  readonly insertLsn: Lsn;
+  /** Leader: pg_current_wal_flush_lsn(). Follower: pg_last_wal_receive_lsn(), or the replayed position without one. */
+  readonly flushedLsn: Lsn;
+  /** Follower: pg_last_wal_replay_lsn(). Leader: NO_LSN. */
+  readonly replayedLsn: Lsn;
+  /**
+   * Leader: of the WAL that it writes. Follower: that its WAL receiver takes from a leader (PostgreSQL attaches it
+   * only if what is replayed lies on that timeline's history); null while it takes none.
+   */
+  readonly timeline: number | null;
+  /** Of the last restart point when the connection was made: a follower has replayed a checkpoint of that timeline. */
+  readonly restartTimeline: number;
+  readonly streaming: boolean;
+  readonly walBlockSize: number;
+  readonly walSegmentSize: number;
+  /** Leader: which transactions it was running. Follower: null. */
+  readonly running: Running | null;
+  /** Follower: what it said of those that it was asked about; null: it was asked about none. */
+  readonly shown: Shown | null;
 }
 
 /** A leader that was asked at `sentAtMs` had inserted WAL up to `lsn`. */
@@ -42,6 +74,10 @@ export interface NodeFreshness {
   readonly runningSinceMs: number;
   /** Since when no attempt to reach it has had any answer, not even a refusal of the server's; null: it is there. */
   readonly unreachableSinceMs: number | null;
+  /** What this follower has shown before this moment, its server running since, the leader shows too (settled.ts). */
+  readonly settledAsOfMs: number;
+  /** Transactions that it shows as committed, and the leader, when asked last, did not. */
+  readonly unsettled: number;
   /** Reachable, in recovery, of the leader's lineage (by term) and timeline, system id right. Only such a follower may serve reads. */
   readonly usable: boolean;
   readonly streaming: boolean;
@@ -80,6 +116,8 @@ export interface ReplicationMonitor {
   setTargets(targets: MonitorTargets): void;
   /** Samples as soon as possible instead of at the next tick; one round of sampling serves all who ask meanwhile. */
   wake(): void;
+  /** Finds out as soon as possible what of the node (null: of any follower) is settled, until what it returns is called. */
+  settle(node: string | null): () => void;
   /** Calls the listener after each new snapshot. Returns how to stop that. */
   subscribe(listener: (snapshot: FreshnessSnapshot) => void): () => void;
   close(): Promise<void>;

@@ -19,7 +19,7 @@ const PURE = [
   /^election\/core\//,
   /^proxy\/sql\//,
   /^proxy\/routing\//,
-  /^replication-monitor\/freshness\.ts$/,
+  /^replication-monitor\/(?:freshness|settled)\.ts$/,
   /^election\/store\/(keys|records|port)\.ts$/,
   /^test\/torture\/(history|checker|plan)\.ts$/,
 ];

@@ -95,6 +95,7 @@ const scope = z.strictObject({
   consistency: consistency.optional(),
   maxStalenessMs: z.number().int().min(1).optional(),
   causalWaitMs: z.number().int().min(0).optional(),
+  settleWaitMs: z.number().int().min(0).optional(),
   slowQueryMs: z.number().int().min(-1).optional(),
   poolMode: poolMode.optional(),
   shadow: z.boolean().optional(),
@@ -193,6 +194,11 @@ export const proxyConfig = z.strictObject({
       consistency: consistency.default('session'),
       /** How long a read waits for a follower that is fresh enough before the leader serves it. */
       causalWaitMs: z.number().int().min(0).default(50),
+      /**
+       * How long work on the leader waits until the leader shows what its session has read on a follower, before it is refused (57P03). 0: it
+       * does not wait, and may miss what a follower showed and the quorum has not confirmed yet.
+       */
+      settleWaitMs: z.number().int().min(0).default(10000),
       /** A follower that is further than this behind the leader’s last word serves nothing. Without a leader nothing newer exists. */
       maxStalenessMs: z.number().int().min(1).default(30000),
       systemCatalogs: z.enum(['leader', 'follower']).default('leader'),

@@ -5,6 +5,7 @@ export interface ScopedConfig {
   readonly consistency: ProxyConfig['routing']['consistency'];
   readonly maxStalenessMs: number;
   readonly causalWaitMs: number;
+  readonly settleWaitMs: number;
   /** Negative: none is logged. */
   readonly slowQueryMs: number;
   readonly poolMode: ProxyConfig['pool']['mode'];
@@ -24,6 +25,7 @@ export function scopedConfig(proxy: ProxyConfig, database: string, user: string)
     consistency: ofUser?.consistency ?? ofDatabase?.consistency ?? routing.consistency,
     maxStalenessMs: ofUser?.maxStalenessMs ?? ofDatabase?.maxStalenessMs ?? routing.maxStalenessMs,
     causalWaitMs: ofUser?.causalWaitMs ?? ofDatabase?.causalWaitMs ?? routing.causalWaitMs,
+    settleWaitMs: ofUser?.settleWaitMs ?? ofDatabase?.settleWaitMs ?? routing.settleWaitMs,
     slowQueryMs: ofUser?.slowQueryMs ?? ofDatabase?.slowQueryMs ?? proxy.log.slowQueryMs,
     poolMode: ofUser?.poolMode ?? ofDatabase?.poolMode ?? pool.mode,
     shadow: ofUser?.shadow ?? ofDatabase?.shadow ?? routing.shadow,

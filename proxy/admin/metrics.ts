@@ -68,6 +68,7 @@ export function createProxyMetrics(options: { readonly live: LiveConfig; readonl
       events.hold.observe({ outcome }, durationMs / 1000);
     },
     retried: (reason) => events.retries.inc({ reason }),
+    settleWaitEnded: (durationMs, outcome) => events.settleWait.observe({ outcome }, durationMs / 1000),
     causalWaitEnded: (durationMs, outcome) => events.causalWait.observe({ outcome }, durationMs / 1000),
     errors() {
       const counts = Object.fromEntries(ownErrors);
@@ -146,6 +147,13 @@ function createEvents(registry: Registry) {
     hold: new Histogram({
       name: 'leasehold_hold_duration_seconds',
       help: 'How long units of leader work waited for a leader, by how the wait ended',
+      labelNames: ['outcome'],
+      buckets: SECONDS,
+      registers,
+    }),
+    settleWait: new Histogram({
+      name: 'leasehold_settle_wait_seconds',
+      help: 'How long work on the leader waited until it showed what its session had read on a follower',
       labelNames: ['outcome'],
       buckets: SECONDS,
       registers,

@@ -220,6 +220,8 @@ export interface ProxyMetrics {
   retried(reason: 'recovery-conflict' | 'connection-lost' | 'learned-write' | 'other'): void;
   /** A read found no follower fresh enough; how its wait ended. */
   causalWaitEnded(durationMs: number, outcome: 'follower' | 'leader'): void;
+  /** Work on the leader waited until the leader showed what its session had read on a follower. */
+  settleWaitEnded(durationMs: number, outcome: 'settled' | 'refused' | 'unknown' | 'gone'): void;
   /** An error that the proxy itself (not a server) gave to a client. */
   clientError(sqlState: string): void;
   /** An error of a server that was passed on. */

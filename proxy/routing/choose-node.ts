@@ -13,7 +13,7 @@ export type ConsistencyLevel = 'eventual' | 'session' | 'database' | 'strong';
  * `lastReadAtMs`: taken when the last byte of the last read's answer had arrived from the server, never earlier: a
  * server shows what it had replayed when the read began, and it may have replayed more than any sample knew.
  * Reads on the leader count too.
- * `lastNode`: the node of that read; null when it is known that it was lost since.
+ * `lastNode`: the node of that read; null when it is known that it was lost since, or where it may not show what was read before.
  */
 export interface ConsistencyFloor {
   readonly committedAtMs: number;

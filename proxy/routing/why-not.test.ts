@@ -18,6 +18,8 @@ const NODE: NodeFreshness = {
   freshAsOfMs: 0,
   runningSinceMs: 0,
   unreachableSinceMs: null,
+  settledAsOfMs: 0,
+  unsettled: 0,
   usable: true,
   streaming: true,
   timeline: 1,
@@ -32,6 +34,7 @@ const SNAPSHOT: FreshnessSnapshot = {
   leader: 'l',
   takenAtMs: 300,
   leaderHeardAtMs: 300,
+  settledAsOfMs: 0,
   marks: [],
   nodes: new Map(),
 };

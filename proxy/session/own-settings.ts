@@ -98,7 +98,7 @@ function readOwn(session: Session, name: string): string {
     case 'leasehold.causal_wait':
       return formatDuration(session.causalWaitMs);
     case 'leasehold.node':
-      return session.backend?.place.node ?? session.floor.lastNode ?? '';
+      return session.backend?.place.node ?? session.servedBy ?? '';
     case 'leasehold.version':
       return session.context.version;
     default:

@@ -1,12 +1,14 @@
 import type { Backend } from '../pool/backend.ts';
 import { DOOMED } from '../routing/transaction.ts';
 import { stateLost, transactionLost } from './errors.ts';
+import type { Need } from './level.ts';
 import { dropBackend, giveBack, settleDoubt } from './give-back.ts';
 import { refuseUnit, report } from './refuse.ts';
 import { mayStillLead } from './release.ts';
 import { sendUnit } from './send.ts';
 import { losesState } from './sequences.ts';
-import { choose, find, followerPool, leaderPool, type Need, type Placed } from './servers.ts';
+import { mustSettle } from './settle.ts';
+import { choose, enter, find, followerPool, leaderPool, type Placed } from './servers.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
 import { waitForLease } from './waits.ts';
@@ -24,6 +26,7 @@ export function tryPlace(session: Session, unit: Unit, need: Need): boolean {
       return true;
     }
   }
+  if (need === 'follower' && mustSettle(session, unit, need)) return false;
   const pass = session.context.gate.tryEnter();
   if (pass === null) return false;
   const pool = leaderPool(session, pass);
@@ -50,6 +53,23 @@ export function place(session: Session, unit: Unit, need: Need): void {
       }
       attach(session, placed);
       sendUnit(session, unit);
+      session.readOn(); // the rest of a long message answers nothing until it is whole
+    },
+    (error: unknown) => {
+      stopWaiting(session);
+      if (session.phase !== 'closed') refuseUnit(session, unit, error);
+    },
+  );
+}
+
+/** Leader work after reads on a follower: waits until the leader shows what was read, then starts anew. */
+export function placeSettled(session: Session, unit: Unit): void {
+  const abort = startWaiting(session);
+  void enter(session, true, abort.signal).then(
+    (pass) => {
+      pass.leave();
+      stopWaiting(session);
+      if (session.phase !== 'closed') session.startAnew(unit);
       session.readOn(); // the rest of a long message answers nothing until it is whole
     },
     (error: unknown) => {

@@ -1,4 +1,5 @@
 import type { Backend } from '../pool/backend.ts';
+import type { NodeFreshness } from '../../replication-monitor/types.ts';
 import { onTransactionEvent } from '../routing/transaction.ts';
 import { readyForQuery } from '../wire/encode.ts';
 import { isInDoubt, tellInDoubt } from './cancel.ts';
@@ -32,7 +33,8 @@ export function onReady(session: Session, entry: Entry, buffer: Buffer, start: n
   session.opening = null;
   const wasOpen = session.transaction;
   session.transaction = onTransactionEvent(wasOpen, { type: 'ready', status, node: backend.place.node });
-  noteRead(session, backend);
+  session.servedBy = backend.place.node;
+  if (wasOpen.kind !== 'idle' || session.unit?.plan.target !== 'any') noteRead(session, backend);
   notePins(session, backend);
   if (status === 'I') onTransactionEnd(session, backend.place.role === 'leader', !session.errored);
   else onTransactionOpen(session);
@@ -86,9 +88,24 @@ function onTransactionOpen(session: Session): void {
   }
 }
 
-function noteRead(session: Session, backend: Backend): void {
-  session.floor.lastReadAtMs = session.context.clock.nowMs();
-  session.floor.lastNode = backend.place.node;
+/** Not of SET and SHOW outside a transaction: they may have run on a follower that is behind the last one, and have read nothing. */
+function noteRead(session: Session, { place: { node, role } }: Backend): void {
+  const { floor, context } = session;
+  const nowMs = context.clock.nowMs();
+  if (role === 'follower') {
+    // Read at the level eventual, it may be behind what was read elsewhere before.
+    const isBehind = node !== floor.lastNode && !shows(context.monitor.snapshot.nodes.get(node), floor.lastReadAtMs);
+    floor.lastNode = isBehind ? null : node;
+    floor.shownAtMs = nowMs;
+    floor.shownBy = floor.lastNode;
+  } else {
+    floor.lastNode = node;
+  }
+  floor.lastReadAtMs = nowMs;
+}
+
+function shows(follower: NodeFreshness | undefined, atMs: number): boolean {
+  return follower !== undefined && follower.freshAsOfMs >= atMs;
 }
 
 function notePins(session: Session, backend: Backend): void {

@@ -69,7 +69,7 @@ async function askUntilKnown(session: Session, lost: LostCommit, signal: AbortSi
 
 /** Null: this leader cannot say yet, or was lost. */
 async function ask(session: Session, lost: LostCommit, signal: AbortSignal): Promise<Fate | null> {
-  const { backend, pool, pass } = await findLeader(session, signal);
+  const { backend, pool, pass } = await findLeader(session, false, signal);
   try {
     if (pass === null) return 'unknown';
     const fate = commitFate(lost, pass.term, session.context.lease.view.history);

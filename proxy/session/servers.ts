@@ -6,14 +6,13 @@ import type { Backend } from '../pool/backend.ts';
 import type { Pool } from '../pool/pool.ts';
 import { PoolFullError } from '../pool/pool-error.ts';
 import { chooseFollower, type FollowerChoice, type FollowerRequest } from '../routing/choose-node.ts';
-import { strongerLevel } from '../routing/own-settings.ts';
+import { levelOf } from './level.ts';
 import { FENCE_LIMIT_MS, LEADER_RETRY_MS } from './limits.ts';
+import type { Need } from './level.ts';
 import type { Session } from './session.ts';
+import { isSettledNow, mustSettle, settle } from './settle.ts';
 import type { Unit } from './unit.ts';
 import { waitForFollower } from './waits.ts';
-
-/** `any`: a server of the cluster, whatever it has replayed. */
-export type Need = 'leader' | 'follower' | 'any';
 
 /** What a unit runs on. `pass` for work on the leader. */
 export interface Placed {
@@ -27,9 +26,9 @@ export async function find(session: Session, unit: Unit, need: Need, signal: Abo
   if (need !== 'leader') {
     const found = await findFollower(session, unit, need, signal);
     if (found !== null && !(found instanceof ClientError)) return found;
-    return await findLeader(session, signal, found);
+    return await findLeader(session, mustSettle(session, unit, need), signal, found);
   }
-  return await findLeader(session, signal);
+  return await findLeader(session, false, signal);
 }
 
 /** Where no follower serves: why, if it is a reason that the leader would have as well. */
@@ -58,15 +57,17 @@ async function findFollower(
   }
 }
 
+/** `settles`: it must show what the session has read on a follower. */
 export async function findLeader(
   session: Session,
+  settles: boolean,
   signal: AbortSignal,
   refusal: ClientError | null = null,
 ): Promise<Placed> {
-  const { clock, config, gate, metrics } = session.context;
+  const { clock, config } = session.context;
   const startedMs = clock.nowMs();
   for (;;) {
-    const pass = await enter(session, signal);
+    const pass = await enter(session, settles, signal, refusal);
     const pool = leaderPool(session, pass);
     try {
       const backend = await pool.take(signal);
@@ -84,27 +85,42 @@ export async function findLeader(
       await sleep(LEADER_RETRY_MS, undefined, { signal });
     }
   }
+}
 
-  async function enter(of: Session, abort: AbortSignal): Promise<LeaderPass> {
-    const at = gate.tryEnter();
-    if (at !== null) return at;
-    if (refusal !== null) throw refusal;
-    const sinceMs = clock.nowMs();
-    of.waitingFor = 'leader';
-    let outcome: 'served' | 'refused' | 'gone' = 'refused';
-    try {
-      const pass = await gate.enter(abort);
-      outcome = 'served';
-      return pass;
-    } catch (error) {
-      if (abort.aborted) outcome = 'gone';
-      throw error;
-    } finally {
-      const heldMs = clock.nowMs() - sinceMs;
-      of.activity.holdMs += heldMs;
-      metrics.holdEnded(heldMs, outcome);
-      of.waitingFor = 'connection';
-    }
+/** Waits for the gate, and for a leader that shows what it must; a leader that goes meanwhile is waited for again. */
+export async function enter(
+  session: Session,
+  settles: boolean,
+  signal: AbortSignal,
+  refusal: ClientError | null = null,
+): Promise<LeaderPass> {
+  const { gate } = session.context;
+  for (;;) {
+    const pass = gate.tryEnter() ?? (await held(session, signal, refusal));
+    if (!settles || isSettledNow(session)) return pass;
+    pass.leave();
+    await settle(session, signal);
+  }
+}
+
+async function held(session: Session, signal: AbortSignal, refusal: ClientError | null): Promise<LeaderPass> {
+  const { clock, gate, metrics } = session.context;
+  if (refusal !== null) throw refusal;
+  const sinceMs = clock.nowMs();
+  session.waitingFor = 'leader';
+  let outcome: 'served' | 'refused' | 'gone' = 'refused';
+  try {
+    const pass = await gate.enter(signal);
+    outcome = 'served';
+    return pass;
+  } catch (error) {
+    if (signal.aborted) outcome = 'gone';
+    throw error;
+  } finally {
+    const heldMs = clock.nowMs() - sinceMs;
+    session.activity.holdMs += heldMs;
+    metrics.holdEnded(heldMs, outcome);
+    session.waitingFor = 'connection';
   }
 }
 
@@ -141,10 +157,8 @@ export function choose(session: Session, unit: Unit, need: Need): FollowerChoice
 export function followerRequest(session: Session, unit: Unit, need: Need): FollowerRequest {
   const { databaseFloors, pools } = session.context;
   const any = need === 'any';
-  const { hinted, unhinted } = unit.plan;
-  const level = hinted === null || unhinted ? session.level : hinted;
   return {
-    level: any ? 'eventual' : hinted === null || !unhinted ? level : strongerLevel(level, hinted),
+    level: levelOf(session, unit, need),
     floor: session.floor,
     databaseFloorMs: databaseFloors.get(session.client.database) ?? -Infinity,
     maxStalenessMs: any ? Infinity : session.maxStalenessMs,

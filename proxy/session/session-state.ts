@@ -7,6 +7,7 @@ import type { LeaderPass } from '../cluster/types.ts';
 import type { Backend } from '../pool/backend.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { ConsistencyFloor, ConsistencyLevel } from '../routing/choose-node.ts';
+import type { ShownFloor } from '../routing/settled.ts';
 import type { OwnValues } from '../routing/own-settings.ts';
 import type { Recovery } from '../routing/retry.ts';
 import { SessionSettings } from '../routing/settings.ts';
@@ -38,6 +39,8 @@ import { ClientStatements, type Unit, type UnitScope, unitScope } from './unit.t
  */
 export type Phase = 'idle' | 'gathering' | 'placing' | 'busy' | 'open' | 'copy-in' | 'discarding' | 'closed';
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
 const FALSE_TEXT = /^(?:of|off|0|f|fa|fal|fals|false|n|no)$/i;
 
 /** What the proxy keeps of one client; `Session` is what happens to it. */
@@ -58,11 +61,15 @@ export class SessionState {
   readonly activity: Activity;
   readonly pins = new Set<PinReason>();
   readonly watch = new Watch();
-  readonly floor: { -readonly [K in keyof ConsistencyFloor]: ConsistencyFloor[K] } = {
+  readonly floor: Writable<ConsistencyFloor & ShownFloor> = {
     committedAtMs: -Infinity,
     lastReadAtMs: -Infinity,
     lastNode: null,
+    shownAtMs: -Infinity,
+    shownBy: null,
   };
+  /** The node that served its last unit; for people. */
+  servedBy: string | null = null;
   #scoped: ScopedConfig | null = null;
   #scopedBy: object | null = null;
   phase: Phase = 'idle';
@@ -176,6 +183,10 @@ export class SessionState {
 
   get causalWaitMs(): number {
     return this.settings.own.causalWaitMs ?? this.scoped.causalWaitMs;
+  }
+
+  get settleWaitMs(): number {
+    return this.scoped.settleWaitMs;
   }
 
   /** By what was set, or by what the server said: a role's or a database's default is seen there only. */

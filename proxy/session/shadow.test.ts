@@ -21,6 +21,8 @@ const NODE: NodeFreshness = {
   lagBytes: 0n,
   problem: null,
   unreachableSinceMs: null,
+  settledAsOfMs: 0,
+  unsettled: 0,
   probeMs: 1,
 };
 
@@ -34,6 +36,7 @@ function rig() {
     leader: 'node1',
     takenAtMs: nowMs,
     leaderHeardAtMs: nowMs,
+    settledAsOfMs: 0,
     marks: [],
     nodes: new Map([['node2', { ...NODE, freshAsOfMs, usable }]]),
   });

@@ -3,10 +3,12 @@ import type { Backend } from '../pool/backend.ts';
 import type { Pool } from '../pool/pool.ts';
 import { readyForQuery } from '../wire/encode.ts';
 import { inFailedTransaction, onFollower, stateLost } from './errors.ts';
-import { attach, place, placeAgain, tryPlace } from './placement.ts';
-import { followerRequest, type Need } from './servers.ts';
+import { attach, place, placeAgain, placeSettled, tryPlace } from './placement.ts';
+import { followerRequest } from './servers.ts';
+import { mustSettle } from './settle.ts';
 import { dropBackend } from './give-back.ts';
 import { report } from './refuse.ts';
+import type { Need } from './level.ts';
 import { mayStillLead } from './release.ts';
 import { sendUnit } from './send.ts';
 import { losesState } from './sequences.ts';
@@ -31,6 +33,10 @@ export function startUnit(session: Session, unit: Unit): void {
   }
   if (answeredAlone(session, unit)) return;
   const need = session.scoped.shadow ? shadowed(session, unit) : needOf(session, unit);
+  if (need === 'leader' && mustSettle(session, unit, need)) {
+    placeSettled(session, unit);
+    return;
+  }
   if (need !== 'follower' && session.home.parked !== null) {
     const { backend, pool } = session.home.leave() as { backend: Backend; pool: Pool };
     attach(session, { backend, pool, pass: null });

@@ -1,7 +1,9 @@
 import { ClientError } from '../../common/errors.ts';
 import { momentOf } from '../../replication-monitor/freshness.ts';
 import { formatToken, parseToken, standingOf, type Token, type TokenStanding } from '../routing/token.ts';
+import { enter } from './servers.ts';
 import type { Session } from './session.ts';
+import { isSettledNow } from './settle.ts';
 
 /**
  * `SHOW leasehold.token`: a position that covers all that this session was told of and has read. The leader is asked for it
@@ -11,6 +13,8 @@ import type { Session } from './session.ts';
 export async function showToken(session: Session, signal: AbortSignal): Promise<string> {
   const { context } = session;
   const { monitor, lease, clock } = context;
+  // What it covers the leader has to show, to whoever brings the token there.
+  if (!isSettledNow(session) && session.settleWaitMs > 0) (await enter(session, true, signal)).leave();
   const askedAtMs = clock.nowMs();
   const look = (): Token | null => {
     const { term, marks } = monitor.snapshot;

@@ -108,6 +108,24 @@ describe('consistency levels', () => {
     await untilServedBy(reader, LATEST, (node) => node === 'node3');
   });
 
+  test('session is bound by what it has read, also after SET, SHOW and eventual reads on a follower that is behind', async () => {
+    const reader = await session('session');
+    await untilServedBy(reader, LATEST, isFollower);
+    await pauseReplay(cluster, 'node2');
+    const written = await write(await session('session'));
+    await until(async () => (await latest(reader)) === written, 'the reader has seen the write');
+    await untilServedBy(reader, LATEST, (node) => node === 'node3');
+    const between = [
+      "SET work_mem = '5MB'",
+      'SHOW random_page_cost',
+      `/* leasehold: consistency=eventual */ ${LATEST}`,
+    ];
+    for (let i = 0; i < 60; i += 1) {
+      await reader.query(between[i % 3] ?? '');
+      assert.equal(await latest(reader), written, `after ${between[i % 3]}`);
+    }
+  });
+
   test('session stays monotonic over a follower that is started anew', async () => {
     const reader = await session('session');
     await untilServedBy(reader, LATEST, (node) => node === 'node3');

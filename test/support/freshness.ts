@@ -11,6 +11,8 @@ export function exampleFollower(node: string, changes: Partial<NodeFreshness> = 
     freshAsOfMs: 0,
     runningSinceMs: 0,
     unreachableSinceMs: null,
+    settledAsOfMs: 0,
+    unsettled: 0,
     usable: true,
     streaming: true,
     timeline: 1,
@@ -31,6 +33,7 @@ export function exampleSnapshot(nodes: readonly NodeFreshness[]): FreshnessSnaps
     leader: 'leader',
     takenAtMs: 2000,
     leaderHeardAtMs: 2000,
+    settledAsOfMs: 0,
     marks: [],
     nodes: new Map([leader, ...nodes].map((each) => [each.node, each])),
   };
