@@ -85,7 +85,7 @@ export async function runProxy(options: ProxyOptions): Promise<RunningProxy> {
     drills: config.drills,
     logger,
   });
-  parts.closers.push(sweepTimeouts(context, door.sessions));
+  parts.closers.push(sweepTimeouts(context, door.sessions, config.cluster.ttlMs));
   const providers = createProviders({
     context,
     pools,
