@@ -3,12 +3,11 @@ import { answerLocally as transactionAnswer, IDLE, readyStatus, type LocalAnswer
 import type { Classification, StatementInfo } from '../sql/types.ts';
 import { decodeBind, decodeExecute, decodeTarget } from '../wire/decode.ts';
 import * as encode from '../wire/encode.ts';
-import { inFailedTransaction } from './errors.ts';
 import type { Entry } from './exchange.ts';
 import { onlyStatement } from './outcome.ts';
 import { answerOwnUnit } from './own-answers.ts';
 import type { Prepared } from './prepared.ts';
-import { forgetTransaction } from './refuse.ts';
+import { forgetTransaction, tellDoom } from './refuse.ts';
 import { keepsState } from './sequences.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
@@ -30,7 +29,8 @@ function answerSimple(session: Session, unit: Unit, classification: Classificati
   if (session.transaction.kind === 'doomed') {
     if (statement === undefined) return false; // startUnit reports the failed transaction
     // A driver that gives its names up does not listen to the answer: the loss is told to what comes next, and the name is gone.
-    if (statement.kind === 'deallocate' && session.doom !== null && deallocated(session, statement, 'T')) return true;
+    if (statement.kind === 'deallocate' && session.doom?.told === false && deallocated(session, statement, 'T'))
+      return true;
     const message = unit.entries[0]?.bytes as Buffer;
     return answerDoomed(session, statement, textOf(message, statement));
   }
@@ -72,10 +72,9 @@ function answerDoomed(session: Session, statement: StatementInfo, sql: string): 
   if (answer === null || answer.kind === 'error') return false;
   const { doom } = session;
   forgetTransaction(session);
-  session.doom = null;
   if (doom !== null && statement.kind !== 'rollback') {
-    // COMMIT is the first to hear of the loss: its tag alone would be read as success by many drivers.
-    session.out.send(encode.errorResponse(doom));
+    // The tag ROLLBACK would be read as success by many drivers, and what heard of the loss first may have kept it from the program.
+    session.out.send(encode.errorResponse(doom.error));
     session.transaction = IDLE;
   } else {
     complete(session, answer, statement);
@@ -197,30 +196,24 @@ function doomedEntry(
     case 'local':
       return encode.CLOSE_COMPLETE;
     case 'parse':
-      return ends ? encode.PARSE_COMPLETE : failed(session);
+      return ends ? encode.PARSE_COMPLETE : tellDoom(session);
     case 'bind':
-      return ends ? encode.BIND_COMPLETE : failed(session);
+      return ends ? encode.BIND_COMPLETE : tellDoom(session);
     case 'describe':
-      return ends ? encode.NO_DATA : failed(session);
+      return ends ? encode.NO_DATA : tellDoom(session);
     case 'execute':
-      if (!ends || statement === undefined) return failed(session);
+      if (!ends || statement === undefined) return tellDoom(session);
       return endDoomed(session, statement);
     default:
-      return failed(session);
+      return tellDoom(session);
   }
 }
 
 function endDoomed(session: Session, statement: StatementInfo): Buffer | ClientError {
   const { doom } = session;
-  session.doom = null;
   const answer = transactionAnswer(session.transaction, statement, '');
   forgetTransaction(session);
+  if (doom !== null && statement.kind !== 'rollback') return doom.error;
   if (answer !== null) session.transaction = answer.next;
-  return doom !== null && statement.kind !== 'rollback' ? doom : encode.commandComplete('ROLLBACK');
-}
-
-function failed(session: Session): ClientError {
-  const error = session.doom ?? inFailedTransaction();
-  session.doom = null;
-  return error;
+  return encode.commandComplete('ROLLBACK');
 }

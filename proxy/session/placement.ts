@@ -1,9 +1,8 @@
 import type { Backend } from '../pool/backend.ts';
-import { DOOMED } from '../routing/transaction.ts';
 import { stateLost, transactionLost } from './errors.ts';
 import type { Need } from './level.ts';
 import { dropBackend, giveBack, settleDoubt } from './give-back.ts';
-import { refuseUnit, report } from './refuse.ts';
+import { doom, refuseUnit, report } from './refuse.ts';
 import { mayStillLead } from './release.ts';
 import { sendUnit } from './send.ts';
 import { losesState } from './sequences.ts';
@@ -146,6 +145,5 @@ function giveUp(session: Session, unit: Unit, inTransaction: boolean): void {
     session.startAnew(unit);
     return;
   }
-  session.transaction = DOOMED;
-  report(session, unit, transactionLost(reason));
+  report(session, unit, doom(session, transactionLost(reason)));
 }

@@ -68,7 +68,7 @@ async function restoreSettings(session: Session, backend: Backend, status: 'I' |
 function failTransaction(session: Session, { closed, place }: Backend, reason: string): 'E' {
   const event = closed ? ({ type: 'lost' } as const) : ({ type: 'ready', status: 'E', node: place.node } as const);
   session.transaction = onTransactionEvent(session.transaction, event);
-  if (closed) session.doom = transactionLost(reason);
+  if (closed) session.doom = { error: transactionLost(reason), told: false };
   return 'E';
 }
 

@@ -4,7 +4,7 @@ import { type Failure, type Recovery, recoveryOf } from '../routing/retry.ts';
 import { DOOMED, onTransactionEvent } from '../routing/transaction.ts';
 import type { ErrorFields } from '../wire/decode.ts';
 import { lossReason, outcomeUnknown, readLost, statementUndone, transactionLost } from './errors.ts';
-import { forgetTransaction, report } from './refuse.ts';
+import { doom, forgetTransaction, report } from './refuse.ts';
 import { dropBackend, giveBack } from './give-back.ts';
 import { answerLocally } from './local.ts';
 import { isPlainCommit, onlyRollsBack, provenBy } from './outcome.ts';
@@ -151,7 +151,7 @@ export function endInFlight(session: Session, error: ClientError): void {
   if (kind === 'none' || kind === 'committing') {
     forgetTransaction(session);
   } else {
-    session.transaction = DOOMED;
+    doom(session, error);
     session.opening = null;
     session.wrote = false;
   }
@@ -201,10 +201,10 @@ function reportLoss(session: Session, unit: Unit, reason: string, undone: boolea
     report(session, unit, error, unheard);
     return;
   }
-  session.transaction = DOOMED;
+  const error = doom(session, transactionLost(reason));
   session.opening = null;
   session.wrote = false;
-  report(session, unit, transactionLost(reason), unheard);
+  report(session, unit, error, unheard);
 }
 
 function undoneError(unit: Unit, kind: 'none' | 'committing', reason: string): ClientError {
@@ -219,5 +219,5 @@ export function afterLossBetween(session: Session, reason: string): void {
   session.wrote = false;
   if (before.kind !== 'open') return;
   // A transaction that had failed has nothing more to lose, and its client knows.
-  if (!before.failed) session.doom = transactionLost(reason);
+  if (!before.failed) session.doom = { error: transactionLost(reason), told: false };
 }

@@ -1,7 +1,7 @@
 import type { ClientError } from '../../common/errors.ts';
 import { DOOMED, IDLE, readyStatus } from '../routing/transaction.ts';
 import { errorResponse, readyForQuery } from '../wire/encode.ts';
-import { asClientError, withSeverity } from './errors.ts';
+import { asClientError, inFailedTransaction, withSeverity } from './errors.ts';
 import type { Entry } from './exchange.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
@@ -63,9 +63,25 @@ function giveUpNames({ statements }: Session, { simple, entries }: Unit): void {
   }
 }
 
+/** The transaction is lost with its server, for a reason that the client hears in answer to its unit. */
+export function doom(session: Session, error: ClientError): ClientError {
+  session.transaction = DOOMED;
+  session.doom = { error: withSeverity(error, 'ERROR'), told: true };
+  return error;
+}
+
+/** What a statement in a transaction without a server hears: the first one why, the others that it has failed. */
+export function tellDoom(session: Session): ClientError {
+  const { doom: known } = session;
+  if (known === null || known.told) return inFailedTransaction();
+  session.doom = { error: known.error, told: true };
+  return known.error;
+}
+
 /** The transaction is over for the client, whatever became of it. */
 export function forgetTransaction(session: Session): void {
   session.transaction = IDLE;
+  session.doom = null;
   session.settings.endTransaction(false);
   session.statements.portals.clear();
   session.statements.unnamedPortal = null;

@@ -2,13 +2,13 @@ import { ClientError, LeaseholdError } from '../../common/errors.ts';
 import type { Backend } from '../pool/backend.ts';
 import { settingsDiff, type SettingsImage } from '../routing/settings-image.ts';
 import { MAX_ATTEMPTS } from '../routing/retry.ts';
-import { DOOMED, onTransactionEvent } from '../routing/transaction.ts';
+import { onTransactionEvent } from '../routing/transaction.ts';
 import { describe, errorResponse, execute, FLUSH, PARSE_COMPLETE, query } from '../wire/encode.ts';
 import type { Entry } from './exchange.ts';
 import { align, alignment } from './align.ts';
 import { AFTER_RESET, bringTo } from './settings-restore.ts';
 import { asksXid, XID_ENTRY } from './outcome.ts';
-import { refuseUnit } from './refuse.ts';
+import { doom, refuseUnit } from './refuse.ts';
 import { losesState, mustForgetSequences } from './sequences.ts';
 import { mayStillLead } from './release.ts';
 import { ensure, isThere, noteParse, pushOwn, refusalOf, underOwnName, wipesAll } from './send-statements.ts';
@@ -135,8 +135,8 @@ function onNotReady(session: Session, unit: Unit, backend: Backend, error: unkno
   } else if (transaction.kind === 'open') {
     // The transaction has failed, as if the unit itself had; or it was lost with its server.
     if (backend.closed) dropBackend(session);
-    session.transaction = backend.closed ? DOOMED : { ...transaction, failed: true };
-    refuseUnit(session, unit, backend.closed ? transactionLost(String(error)) : error);
+    if (!backend.closed) session.transaction = { ...transaction, failed: true };
+    refuseUnit(session, unit, backend.closed ? doom(session, transactionLost(String(error))) : error);
   } else if (isNotSent(session, error) && ++unit.attempts < MAX_ATTEMPTS) {
     dropBackend(session);
     session.startAnew(unit);

@@ -37,6 +37,12 @@ import { ClientStatements, type Unit, type UnitScope, unitScope } from './unit.t
  *     busy, open ──CopyInResponse──▶ copy-in ──CopyDone, CopyFail──▶ busy (Query) or open
  *     open ──server lost──▶ discarding ──Sync──▶ idle
  */
+/** Why a transaction is lost. `told`: to a statement of it, the next ones hear that it has failed. */
+export interface Doom {
+  readonly error: ClientError;
+  readonly told: boolean;
+}
+
 export type Phase = 'idle' | 'gathering' | 'placing' | 'busy' | 'open' | 'copy-in' | 'discarding' | 'closed';
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
@@ -76,8 +82,8 @@ export class SessionState {
   transaction: TransactionState = IDLE;
   /** The deferred state that the unit in flight made open, while it can still be run again elsewhere. */
   opening: TransactionState | null = null;
-  /** Not yet told to the client: its transaction was lost between two statements. */
-  doom: ClientError | null = null;
+  /** Why the transaction was lost with its server: told to the first statement since then, and to COMMIT whoever was told before. */
+  doom: Doom | null = null;
   /** Session pooling: where its leader connection waits while it is not in use. */
   readonly home: Home;
   backend: Backend | null = null;

@@ -2,12 +2,12 @@ import { readyStatus, routeOfTransaction } from '../routing/transaction.ts';
 import type { Backend } from '../pool/backend.ts';
 import type { Pool } from '../pool/pool.ts';
 import { readyForQuery } from '../wire/encode.ts';
-import { inFailedTransaction, onFollower, stateLost } from './errors.ts';
+import { onFollower, stateLost } from './errors.ts';
 import { attach, place, placeAgain, placeSettled, tryPlace } from './placement.ts';
 import { followerRequest } from './servers.ts';
 import { mustSettle } from './settle.ts';
 import { dropBackend } from './give-back.ts';
-import { report } from './refuse.ts';
+import { report, tellDoom } from './refuse.ts';
 import type { Need } from './level.ts';
 import { mayStillLead } from './release.ts';
 import { sendUnit } from './send.ts';
@@ -22,9 +22,7 @@ export function startUnit(session: Session, unit: Unit): void {
   if (unit.simple !== null && unit.plan.names !== null) mention(unit, unit.simple, session.statements);
   if (unit.plan.executes !== null) widenByExecuted(unit, session.statements, session.scope);
   if (session.transaction.kind === 'doomed') {
-    const error = session.doom ?? inFailedTransaction();
-    session.doom = null;
-    report(session, unit, error);
+    report(session, unit, tellDoom(session));
     return;
   }
   if (session.backend !== null) {

@@ -248,6 +248,20 @@ describe('sessions that share servers', () => {
       await cancel(client);
       await refused;
     });
+
+    test('a cancel request does not reach a COMMIT, which waits on and succeeds when followers acknowledge it', async () => {
+      const client = await connect();
+      await client.query('BEGIN');
+      await client.query(`INSERT INTO t VALUES (${next++})`);
+      const committed = client.query('COMMIT');
+      const waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query = 'COMMIT' AND usename = 'app'";
+      while ((await cluster.sql('node1', waiting)) !== '1') await sleep(20);
+      await cancel(client);
+      await cluster.sql('node1', 'ALTER SYSTEM RESET synchronous_standby_names');
+      await cluster.sql('node1', 'SELECT pg_reload_conf()');
+      assert.equal((await committed).command, 'COMMIT');
+    });
   });
 
   async function cancel(client: Client): Promise<void> {
