@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { compare, type Explained, renderTable, tally } from './compare.ts';
-import { readExplained } from './explained.ts';
+import { explainedOf, readExplained } from './explained.ts';
 import type { Outcome, TestResult } from './suite.ts';
 
 const result = (name: string, outcome: Outcome, detail = ''): TestResult => ({ test: name, outcome, detail });
@@ -46,6 +46,13 @@ test('an explained difference that no longer occurs is reported, for its own sui
   assert.deepEqual(compare('s', 'transaction', same, same, [{ ...known, sometimes: true }]).outdated, []);
   assert.deepEqual(compare('s', 'session', same, same, [known]).outdated, []);
   assert.deepEqual(compare('t', 'transaction', same, same, [known]).outdated, []);
+});
+
+test('what is explained of some versions of PostgreSQL is explained of no other', () => {
+  const everywhere = { ...known, suite: 'everywhere' };
+  const some = [everywhere, { ...known, postgres: [17, 18] }];
+  assert.deepEqual(explainedOf(18, some), some);
+  assert.deepEqual(explainedOf(15, some), [everywhere]);
 });
 
 test('the table has a line for each suite and side', () => {

@@ -5,6 +5,8 @@ export interface Explained {
   readonly suite: string;
   readonly test: string;
   readonly sides: readonly Side[];
+  /** The major versions of PostgreSQL that it is said of; absent: all. */
+  readonly postgres?: readonly number[] | undefined;
   readonly why: string;
   /** All that a test of PostgreSQL's suites may print otherwise (`-` direct, `+` proxy): another line is not explained. */
   /** What the test said, where it says it in one line. */

@@ -70,7 +70,7 @@ async function fetchSource(apt: string, folder: string): Promise<string> {
   const shown = (await must(run('apt-cache', 'showsrc', `postgresql-${major}`))).stdout;
   const versions = [...shown.matchAll(/^Version: (\S+)$/gm)].map((match) => match[1] ?? '');
   const version = versions.includes(wanted) ? wanted : (versions.sort().at(-1) ?? '');
-  await must(run('apt-get', '--download-only', 'source', `postgresql-${major}=${version}`));
+  await must(run('apt-get', '--tar-only', '--download-only', 'source', `postgresql-${major}=${version}`));
   const archive = readdirSync(folder).find((name) => /\.orig\.tar\.\w+$/.test(name)) ?? '';
   await must(exec('tar', ['-xf', archive], { cwd: folder }));
   await must(run('apt-get', 'download', `postgresql-server-dev-${major}=${version}`));

@@ -2,17 +2,19 @@ import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { cacheFolder } from '../../ops/paths.ts';
+import { findPostgres, probePostgres, usualFolders } from '../../ops/setup/find.ts';
 import { isReachable, postgresUser } from '../../ops/setup/os-user.ts';
 import { providePrograms } from '../support/programs.ts';
 import { compare, type Difference, type Explained, renderTable, type Tally, tally } from './compare.ts';
-import { readExplained } from './explained.ts';
+import { IN_ROOT, rootedMajors, runInRoot } from './debian-root.ts';
+import { explainedOf, readExplained } from './explained.ts';
 import type { Side, Suite, TestResult } from './suite.ts';
 import { suites } from './suites.ts';
 import { type RunningTarget, startTarget } from './targets.ts';
 
 /**
- * `npm run test:conformance [-- suite …] [--side transaction]`: programs that others wrote, against a plain server and
- * through the proxy. The exit code is 0 when every difference is explained, and every explanation still needed.
+ * `npm run test:conformance [-- suite …] [--side transaction] [--postgres 18]`: programs that others wrote, against a
+ * plain server and through the proxy. The exit code is 0 when every difference is explained, and every explanation still needed.
  */
 const SIDES: readonly Side[] = ['direct', 'transaction', 'session'];
 
@@ -34,14 +36,34 @@ interface Findings {
 let running: RunningTarget | null = null;
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void stopEarly(signal));
 
-const { suitesWanted, sidesWanted } = readArguments();
-const explained = readExplained();
+const { suitesWanted, sidesWanted, majorWanted } = readArguments();
+if (majorWanted !== null && !(await useInstalled(majorWanted))) process.exit(await runElsewhere(majorWanted));
 const missing = await providePrograms(say);
 if (missing !== null) fail(`PostgreSQL and etcd are needed: ${missing}`);
+const major = await majorOf(process.env['LEASEHOLD_PG_BIN'] ?? '');
+const explained = explainedOf(major, readExplained());
 const root = workFolder();
 const findings: Findings = { rows: [], differences: [], outdated: [], faults: [] };
 for (const suite of suitesWanted) await runSuite(suite);
 report();
+
+/** Whether this system has that version; then it is the one of the run. */
+async function useInstalled(wanted: number): Promise<boolean> {
+  const { install } = await findPostgres(process.env, usualFolders(), wanted);
+  if (install !== null) process.env['LEASEHOLD_PG_BIN'] = install.binDir;
+  return install !== null;
+}
+
+async function runElsewhere(wanted: number): Promise<number> {
+  if (process.env[IN_ROOT] !== undefined) fail(`PostgreSQL ${wanted} is not in its own root`);
+  const ended = await runInRoot(wanted, process.argv.slice(2), say);
+  return typeof ended === 'number' ? ended : fail(`PostgreSQL ${wanted} is not installed, and ${ended}`);
+}
+
+async function majorOf(binDir: string): Promise<number> {
+  const install = await probePostgres(binDir, process.env['LEASEHOLD_PG_LIB'] ?? null);
+  return typeof install === 'string' ? fail(install) : Number.parseInt(install.version, 10);
+}
 
 async function runSuite(suite: Suite): Promise<void> {
   const work = join(root, suite.name);
@@ -116,10 +138,16 @@ function report(): void {
   process.exitCode = bad === 0 && findings.rows.length > 0 ? 0 : 1;
 }
 
-function readArguments(): { suitesWanted: readonly Suite[]; sidesWanted: readonly Side[] } {
+interface Arguments {
+  readonly suitesWanted: readonly Suite[];
+  readonly sidesWanted: readonly Side[];
+  readonly majorWanted: number | null;
+}
+
+function readArguments(): Arguments {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { side: { type: 'string', multiple: true, default: [...SIDES] } },
+    options: { side: { type: 'string', multiple: true, default: [...SIDES] }, postgres: { type: 'string' } },
   });
   const unknown = positionals.filter((name) => !suites.some((suite) => suite.name === name));
   if (unknown.length > 0) {
@@ -128,7 +156,10 @@ function readArguments(): { suitesWanted: readonly Suite[]; sidesWanted: readonl
   const sides = SIDES.filter((side) => values.side.includes(side));
   if (sides.length < new Set(values.side).size) fail(`--side is one of ${SIDES.join(', ')}`);
   const wanted = suites.filter((suite) => positionals.length === 0 || positionals.includes(suite.name));
-  return { suitesWanted: wanted, sidesWanted: sides };
+  const majorWanted = values.postgres === undefined ? null : Number(values.postgres);
+  if (majorWanted !== null && !rootedMajors.includes(majorWanted))
+    fail(`--postgres is one of ${rootedMajors.join(', ')}`);
+  return { suitesWanted: wanted, sidesWanted: sides, majorWanted };
 }
 
 /** In the cache; elsewhere when PostgreSQL's own user, as whom servers and clients run, cannot get there. */
