@@ -58,6 +58,19 @@ describe('drills', () => {
     );
     await blocker.query('ROLLBACK');
     await blocker.end();
+    // One minute of the day, and not this one.
+    const away = new Date(Date.now() + 12 * 3600_000).toISOString().slice(11, 15);
+    const set = await cluster.cli('config', 'set', `drillWindow=${away}0-${away}1 UTC`);
+    assert.equal(set.status, 0, set.output);
+    await cluster.until('the proxy goes by it', async () => {
+      const { output } = await cluster.cli('drill', 'crash', '--dry-run');
+      return /REFUSES +window +it is .*; drills may run .*override window/s.test(output);
+    });
+    await cluster.cli('config', 'unset', 'drillWindow');
+    await cluster.until(
+      'it is taken back',
+      async () => (await cluster.cli('drill', 'crash', '--dry-run')).status === 0,
+    );
     assert.equal((await cluster.status()).term, term);
   });
 
@@ -91,6 +104,10 @@ describe('drills', () => {
     const paused = async () =>
       (await direct.query('SELECT pg_is_wal_replay_paused() AS is')).rows[0] as { is: boolean };
     await cluster.until('replay is paused', async () => (await paused()).is);
+    const now = await (await fetch(`http://127.0.0.1:${cluster.httpPort}/drills/now`)).json();
+    const { running, lines } = now as { running: { id: string } | null; lines: string[] };
+    assert.equal(running?.id, id);
+    assert.match(lines.join('\n'), /now: /);
     const asked = await cluster.cli('drill', 'abort');
     assert.match(asked.output, new RegExp(`asked drill ${id} to end`));
     await cluster.until('replay goes on', async () => !(await paused()).is, 10_000);
