@@ -159,7 +159,7 @@ export class EffectRunner {
         await postgres.writeTermRow(effect.term, this.#parts.node, signal);
         return NONE;
       case 'pg-ensure-slots':
-        await postgres.ensureSlots(effect.nodes, signal);
+        await postgres.ensureSlots(effect.term, effect.nodes, signal);
         return NONE;
       case 'pg-checkpoint':
         await postgres.checkpoint(signal);

@@ -60,5 +60,5 @@ export function describePause({ by, reason, at }: PauseRecord): string {
 }
 
 export function peerOf(leader: LeaderRecord): PeerAddress {
-  return { node: leader.node, host: leader.address.host, port: leader.address.port };
+  return { node: leader.node, term: leader.term, host: leader.address.host, port: leader.address.port };
 }

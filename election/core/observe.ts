@@ -1,4 +1,4 @@
-import { NO_LSN, type Term } from '../../common/lsn.ts';
+import { NO_LSN, NO_TERM, type Term } from '../../common/lsn.ts';
 import { encodeRecord, type MemberRecord, memberRecord } from '../store/records.ts';
 import type { ClusterView } from './cluster-view.ts';
 import { lacksFollowers, streamingByConsent } from './facts.ts';
@@ -206,20 +206,23 @@ function sampleRegularly(turn: Turn): void {
   turn.start('sample', 'regular', 1000, { type: 'pg-sample' });
 }
 
-/** A slot for every other node, on followers too: whoever is promoted has them. */
+/**
+ * A slot of its term for every other node where this one leads, beside the promotion; none elsewhere. Who follows another
+ * term, without its agent knowing better, finds no slot, whatever the timelines' numbers say.
+ */
 function keepSlots(turn: Turn): void {
   const { mode, server, view, config, slots } = turn.state;
-  const settled = mode.kind === 'FOLLOWER' || mode.kind === 'LEADER_HELD' || mode.kind === 'LEADER_OPEN';
-  if (!settled || !server.running || view === null || !turn.idle('slots', 'kill', 'server')) return;
-  const nodes = [...view.members.keys()].filter((n) => n !== config.node);
+  const leads = mode.kind === 'PROMOTING' || mode.kind === 'LEADER_HELD' || mode.kind === 'LEADER_OPEN';
+  if (!server.running || server.sample === null || view === null || !turn.idle('slots', 'kill')) return;
+  if (!leads && (mode.kind !== 'FOLLOWER' || !turn.idle('server'))) return;
   // A node that is away for a moment keeps its slot: only additions count, until a leader drops what is gone for long.
-  const known = slots === null ? [] : slots.nodes;
-  const wanted = [...new Set([...known, ...nodes])].sort();
-  const text = `${server.sample?.pid ?? 0}:${wanted.join()}`;
-  if (server.sample === null || wanted.length === 0 || slots?.text === text || turn.now < turn.state.slotsRetryAtMs)
-    return;
-  turn.set({ slots: { text, nodes: wanted } });
-  turn.start('slots', 'slots', 10_000, { type: 'pg-ensure-slots', nodes: wanted });
+  const others = [...view.members.keys()].filter((n) => n !== config.node);
+  const nodes = leads ? [...new Set([...(slots?.nodes ?? []), ...others])].sort() : [];
+  const term = leads ? mode.lead.term : NO_TERM;
+  const text = `${server.sample.pid}:${term}:${nodes.join()}`;
+  if (slots?.text === text || turn.now < turn.state.slotsRetryAtMs) return;
+  turn.set({ slots: { text, nodes } });
+  turn.start('slots', 'slots', 10_000, { type: 'pg-ensure-slots', term, nodes });
 }
 
 function confirmBootstrap(turn: Turn): void {

@@ -13,6 +13,7 @@ import { historyOf, putSync, routeOf } from './writes.ts';
 /** A promotion that takes longer than this is given up, and another node may try. */
 const PROMOTE_TIMEOUT_MS = 60_000;
 const INITIALISE_TIMEOUT_MS = 300_000;
+const SLOTS_PATIENCE_MS = 300;
 
 export function proceedPromoting(turn: Turn): void {
   if (!holdLease(turn)) return;
@@ -37,7 +38,7 @@ export function proceedPromoting(turn: Turn): void {
       if (turn.idle('sample')) turn.start('sample', 'promoted', 1000, { type: 'pg-sample' });
       return;
     case 'announce':
-      if (turn.idle('decide')) announce(turn);
+      if (turn.idle('decide') && hasSlots(turn)) announce(turn);
       return;
     default:
       return assertNever(phase, 'phase');
@@ -67,6 +68,12 @@ function saveLineage(turn: Turn, lead: Lead): void {
   const { local } = turn.state;
   const bootstrapping = local.bootstrapping || lead.reason === 'bootstrap';
   turn.saveLocal('lineage', { ...local, lineageTerm: lead.term, baseTerm: lead.parent, bootstrapping });
+}
+
+/** Whoever comes too early finds no slot and tries again a while later; what hangs is not waited for. */
+function hasSlots(turn: Turn): boolean {
+  const { slots } = turn.state.pending;
+  return slots === undefined || turn.now - slots.sinceMs > SLOTS_PATIENCE_MS;
 }
 
 function announce(turn: Turn): void {

@@ -133,7 +133,7 @@ export type PostgresEffect = EffectBase &
     /** → none; the server is stopped before and after. `keepAs`: the data that it replaces is kept under this name. */
     | { readonly type: 'pg-clone'; readonly from: PeerAddress; readonly keepAs: string | null }
     | { readonly type: 'pg-rewind'; readonly from: PeerAddress } // → none; the server is stopped before and after
-    /** → none. Starts fenced: agent and replication only. A follower has replayed the WAL it has, or goes on doing so. */
+    /** → none. Starts fenced: the agent only. A follower has replayed the WAL it has, or goes on doing so. */
     | { readonly type: 'pg-start'; readonly role: 'leader' | 'follower'; readonly peer: PeerAddress | null }
     | { readonly type: 'pg-open'; readonly open: boolean } // → none
     | { readonly type: 'pg-stop'; readonly mode: 'fast' | 'immediate' } // → none; no process left
@@ -144,7 +144,7 @@ export type PostgresEffect = EffectBase &
     | { readonly type: 'pg-promote' }
     | { readonly type: 'pg-set-synchronous'; readonly names: readonly string[]; readonly k: number } // → none; in force
     | { readonly type: 'pg-write-term-row'; readonly term: Term } // → none, when the quorum in force acknowledged it
-    | { readonly type: 'pg-ensure-slots'; readonly nodes: readonly string[] } // → none
+    | { readonly type: 'pg-ensure-slots'; readonly term: Term; readonly nodes: readonly string[] } // → none
     | { readonly type: 'pg-checkpoint' } // → none
     | { readonly type: 'pg-sample' } // → sample
   );

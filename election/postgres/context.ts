@@ -56,6 +56,8 @@ export class ServerContext {
   readonly logger: Logger;
   peer: PeerAddress | null = null;
   rule: SynchronousRule = NOBODY_RULE;
+  /** Promoted, or started as a leader, in this life. */
+  leads = false;
   open = false;
   #generation = 0;
 
@@ -117,11 +119,12 @@ export class ServerContext {
     this.#generation++;
     const config = renderConfig(this.layout.dataDir, agent.postgres.parameters, {
       primaryConninfo: this.#conninfo(),
-      primarySlotName: this.peer === null ? '' : slotName(this.node),
+      primarySlotName: this.#slotName(),
       synchronousStandbyNames: renderSynchronous(this.rule.names, this.rule.k),
       generation: this.#generation,
     });
-    const hba = { replicationUser: agent.replication.user, open: this.open, lines: agent.postgres.hba };
+    const { leads, open } = this;
+    const hba = { replicationUser: agent.replication.user, leads, open, lines: agent.postgres.hba };
     await writeFileAtomically(this.layout.hbaFile, renderHba(hba), this.user);
     await writeFileAtomically(this.layout.configFile, config, this.user);
   }
@@ -165,6 +168,10 @@ export class ServerContext {
     if (overridden !== null) throw new PostgresSettingOverridden(overridden.name, overridden.wanted, overridden.found);
   }
 
+  #slotName(): string {
+    return this.peer === null ? '' : slotName(this.peer.term, this.node);
+  }
+
   #conninfo(): string {
     const { replication } = this.options.agent;
     return this.peer === null ? '' : primaryConninfo(this.peer, this.node, replication.user, this.layout.passFile);
@@ -191,7 +198,7 @@ export class ServerContext {
   ): Promise<{ readonly name: string; readonly wanted: string; readonly found: string } | null> {
     const wanted: Record<(typeof RELOADED_SETTINGS)[number], string> = {
       primary_conninfo: this.#conninfo(),
-      primary_slot_name: this.peer === null ? '' : slotName(this.node),
+      primary_slot_name: this.#slotName(),
       synchronous_standby_names: renderSynchronous(this.rule.names, this.rule.k),
     };
     const row = await connection.one<Record<string, string>>(

@@ -19,8 +19,8 @@ export interface PostgresServer {
   /** pg_rewind against a running leader, with a marker file on disk while it is unfinished. Throws `RewindFailed`. */
   rewind(from: PeerAddress, signal: AbortSignal): Promise<void>;
   /**
-   * Starts it and waits until it accepts the agent's own connections. Always *fenced* (pg_hba admits the agent and
-   * replication only) until `openToClients`.
+   * Starts it and waits until it accepts the agent's own connections. Always *fenced* (pg_hba admits the agent only, and
+   * followers where it leads) until `openToClients`.
    */
   start(options: StartOptions, signal: AbortSignal): Promise<void>;
   /** Lets clients in / shuts them out (pg_hba, reload, and on shutting out their backends are terminated). */
@@ -31,14 +31,20 @@ export interface PostgresServer {
   killNow(): Promise<void>;
   /** `primary_conninfo` := peer, or '' for null; reload; for null also waits until the WAL receiver is gone. */
   follow(peer: PeerAddress | null, signal: AbortSignal): Promise<void>;
-  /** pg_promote and wait until it is out of recovery. Must be preceded by `setSynchronous` for the new term. */
+  /**
+   * pg_promote and wait until it is out of recovery; from here on followers and copies are admitted, which no other server does.
+   * Must be preceded by `setSynchronous` for the new term.
+   */
   promote(signal: AbortSignal): Promise<PromotionResult>;
   /** `synchronous_standby_names = 'ANY k (…)'`, reload, and wait until it is in force. `k` 0: '' (alone by decision of the durability record). */
   setSynchronous(names: readonly string[], k: number, signal: AbortSignal): Promise<void>;
   /** Writes a row that names the term, and resolves when its commit was acknowledged by the synchronous quorum. */
   writeTermRow(term: Term, node: string, signal: AbortSignal): Promise<void>;
-  /** Makes replication slots for these followers and drops the agent's slots for others. On followers and leader. */
-  ensureSlots(nodes: readonly string[], signal: AbortSignal): Promise<void>;
+  /**
+   * Replication slots by which these followers, and nobody else, may stream from the leader of this term. Those of other
+   * terms and nodes are dropped; on a server that leads no more, all of them.
+   */
+  ensureSlots(term: Term, nodes: readonly string[], signal: AbortSignal): Promise<void>;
   checkpoint(signal: AbortSignal): Promise<void>;
   /** Null when the server does not run or does not answer within 300 ms or so. */
   sample(signal: AbortSignal): Promise<PostgresSample | null>;
@@ -47,8 +53,10 @@ export interface PostgresServer {
   readonly postmasterPid: number | null;
 }
 
+/** A leader, and the term in which it leads: whoever follows it follows it in this term and in no other. */
 export interface PeerAddress {
   readonly node: string;
+  readonly term: Term;
   readonly host: string;
   readonly port: number;
 }

@@ -184,31 +184,50 @@ function quoteLiteral(text: string): string {
 }
 
 /**
- * Slots reserve nothing until a follower first streams from them, so they can wait on a node that may become leader.
- * On a follower a slot that still holds WAL back from the time when it led, and on either a lost one that nobody can
- * use any more, is made anew.
+ * Slots reserve nothing until a follower first streams from them. A lost one, which nobody can use any more, is made anew.
+ * Whoever streams by a slot that goes is cut off first.
  */
 export async function ensureSlots(
   context: ServerContext,
+  term: Term,
   nodes: readonly string[],
   signal: AbortSignal,
 ): Promise<void> {
   await using connection = await context.connect(signal);
   const options = { timeoutMs: QUERY_MS, signal };
-  const wanted = new Set(nodes.filter((node) => node !== context.node).map(slotName));
-  const rows = await connection.query<{ name: string; active: boolean; stale: boolean }>(
-    `SELECT slot_name AS name, active,
-            wal_status = 'lost' OR (pg_is_in_recovery() AND restart_lsn IS NOT NULL) AS stale
+  const wanted = new Set(nodes.filter((node) => node !== context.node).map((node) => slotName(term, node)));
+  const rows = await connection.query<{ name: string; pid: number | null; lost: boolean | null }>(
+    `SELECT slot_name AS name, active_pid AS pid, wal_status = 'lost' AS lost
      FROM pg_replication_slots WHERE slot_type = 'physical' AND left(slot_name, ${SLOT_PREFIX.length}) = $1`,
     [SLOT_PREFIX],
     options,
   );
-  const kept = new Set<string>();
-  for (const row of rows) {
-    if (row.active || (wanted.has(row.name) && row.stale !== true)) kept.add(row.name);
-    else await connection.query('SELECT pg_drop_replication_slot($1)', [row.name], options);
+  for (const { name, pid, lost } of rows) {
+    if (wanted.has(name) && (pid !== null || lost !== true)) wanted.delete(name);
+    else await dropSlot(context, connection, { name, pid }, signal);
   }
-  for (const name of wanted) {
-    if (!kept.has(name)) await connection.query('SELECT pg_create_physical_replication_slot($1)', [name], options);
+  for (const name of wanted) await connection.query('SELECT pg_create_physical_replication_slot($1)', [name], options);
+}
+
+async function dropSlot(
+  context: ServerContext,
+  connection: LocalConnection,
+  slot: { readonly name: string; readonly pid: number | null },
+  signal: AbortSignal,
+): Promise<void> {
+  const options = { timeoutMs: QUERY_MS, signal };
+  if (slot.pid !== null) {
+    await connection.query('SELECT pg_terminate_backend($1)', [slot.pid], options);
+    for (;;) {
+      const [row] = await connection.query<{ active: boolean }>(
+        'SELECT active FROM pg_replication_slots WHERE slot_name = $1',
+        [slot.name],
+        options,
+      );
+      if (row?.active !== true) break;
+      context.requirePostmaster();
+      await sleep(POLL_MS, undefined, { signal });
+    }
   }
+  await connection.query('SELECT pg_drop_replication_slot($1)', [slot.name], options);
 }

@@ -99,6 +99,7 @@ class LocalPostgres implements PostgresServer {
       await rm(standby, { force: true });
     }
     context.peer = options.role === 'follower' ? options.peer : null;
+    context.leads = options.role === 'leader';
     context.open = false;
     await launchServer(context, signal, () => this.#exited());
   }
@@ -142,9 +143,20 @@ class LocalPostgres implements PostgresServer {
     else await resumeReplay(connection, signal);
   }
 
-  promote(signal: AbortSignal): Promise<PromotionResult> {
+  /** Followers are admitted while recovery ends: nobody waits for it. */
+  async promote(signal: AbortSignal): Promise<PromotionResult> {
     this.#context.requirePostmaster();
-    return promoteServer(this.#context, signal);
+    const [result] = await Promise.all([promoteServer(this.#context, signal), this.#admitFollowers(signal)]);
+    return result;
+  }
+
+  async #admitFollowers(signal: AbortSignal): Promise<void> {
+    const context = this.#context;
+    await using connection = await context.connect(signal);
+    await this.#serially(() => {
+      context.leads = true;
+      return context.reload(connection, signal);
+    });
   }
 
   setSynchronous(names: readonly string[], k: number, signal: AbortSignal): Promise<void> {
@@ -155,8 +167,8 @@ class LocalPostgres implements PostgresServer {
     return writeTermRow(this.#context, term, node, signal);
   }
 
-  ensureSlots(nodes: readonly string[], signal: AbortSignal): Promise<void> {
-    return ensureSlots(this.#context, nodes, signal);
+  ensureSlots(term: Term, nodes: readonly string[], signal: AbortSignal): Promise<void> {
+    return ensureSlots(this.#context, term, nodes, signal);
   }
 
   async checkpoint(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { parseTerm } from '../../common/lsn.ts';
 import {
   commandLine,
   ignoredParameters,
@@ -31,7 +32,7 @@ describe('the files that the agent writes for PostgreSQL', () => {
   });
 
   test('a follower names itself, its passfile and no password', () => {
-    const text = primaryConninfo({ node: 'b', host: 'h', port: 1 }, 'a', 'repl', '/p');
+    const text = primaryConninfo({ node: 'b', term: parseTerm(7), host: 'h', port: 1 }, 'a', 'repl', '/p');
     assert.match(text, /application_name='a'/);
     assert.match(text, /passfile='\/p'/);
     assert.doesNotMatch(text, /password=/);
@@ -66,18 +67,29 @@ describe('the files that the agent writes for PostgreSQL', () => {
     assert.equal(renderSynchronous(['b'], 0), '');
   });
 
-  test('a slot is named in the letters that PostgreSQL allows', () => {
-    assert.equal(slotName('node-a'), 'leasehold_node_a');
+  test('a slot is one term’s, and named in the letters that PostgreSQL allows', () => {
+    assert.equal(slotName(parseTerm(12), 'node-a'), 'leasehold_t12_node_a');
+    assert.ok(slotName(parseTerm(10 ** 9), 'a'.repeat(40)).length < 64);
   });
 
   test('a fenced server admits the agent and replication only, whatever the configuration adds', () => {
     const lines = ['host all all 10.0.0.0/8 trust'];
-    const fenced = renderHba({ replicationUser: 'r"x', open: false, lines });
+    const fenced = renderHba({ replicationUser: 'r"x', leads: true, open: false, lines });
     assert.doesNotMatch(fenced, /trust|all all 0/);
     assert.match(fenced, /host replication "r""x"/);
-    const open = renderHba({ replicationUser: 'r', open: true, lines });
+    const open = renderHba({ replicationUser: 'r', leads: true, open: true, lines });
     assert.ok(open.indexOf('trust') > open.indexOf('host all leasehold 0.0.0.0/0 reject'));
     assert.match(open, /host all all ::\/0 scram-sha-256/);
+  });
+
+  test('a server that does not lead refuses followers, clones and rewinds before any other line is looked at', () => {
+    const lines = ['host replication all all trust', 'host all all all trust'];
+    const follower = renderHba({ replicationUser: 'r', leads: false, open: true, lines });
+    for (const database of ['replication', 'postgres']) {
+      const refused = follower.indexOf(`host ${database} "r" ::/0 reject`);
+      assert.ok(refused > 0 && refused < follower.indexOf('trust'));
+      assert.doesNotMatch(follower, new RegExp(`host ${database} "r" \\S+ scram`));
+    }
   });
 
   test('each operating-system user is named once', () => {

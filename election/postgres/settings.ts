@@ -1,3 +1,4 @@
+import type { Term } from '../../common/lsn.ts';
 import type { PeerAddress } from './port.ts';
 
 /** The agent's own superuser. It logs in over the private Unix socket only, by the operating system's word. */
@@ -163,14 +164,19 @@ export function renderSynchronous(names: readonly string[], k: number): string {
   return `ANY ${k} (${list})`;
 }
 
-/** `leasehold_<node>`, in the letters that a slot's name may have. */
-export function slotName(node: string): string {
-  return `${SLOT_PREFIX}${node.replaceAll('-', '_')}`;
+/**
+ * By which a node follows the leader of a term: `leasehold_t<term>_<node>`, in the letters that a slot's name may have. It is what
+ * tells a leader from the same server in another term, or with other data: PostgreSQL compares numbers of timelines only.
+ */
+export function slotName(term: Term, node: string): string {
+  return `${SLOT_PREFIX}t${term}_${node.replaceAll('-', '_')}`;
 }
 export const SLOT_PREFIX = 'leasehold_';
 
 export interface HbaOptions {
   readonly replicationUser: string;
+  /** Whether followers, clones and rewinds are admitted: nobody takes anything from a server that does not lead. */
+  readonly leads: boolean;
   /** Whether applications are let in. */
   readonly open: boolean;
   /** The configuration's own lines: they may widen or narrow the open part, never the fence. */
@@ -181,13 +187,14 @@ export interface HbaOptions {
 export function renderHba(options: HbaOptions): string {
   const replication = quoteHba(options.replicationUser);
   const everywhere = ['0.0.0.0/0', '::/0'];
+  const method = options.leads ? 'scram-sha-256' : 'reject';
   const fenced = [
     `local all ${AGENT_ROLE} peer map=leasehold`,
     `local replication ${AGENT_ROLE} peer map=leasehold`,
     ...everywhere.map((net) => `host all ${AGENT_ROLE} ${net} reject`),
-    ...everywhere.map((net) => `host replication ${replication} ${net} scram-sha-256`),
+    ...everywhere.map((net) => `host replication ${replication} ${net} ${method}`),
     // pg_rewind reads files over an ordinary connection.
-    ...everywhere.map((net) => `host postgres ${replication} ${net} scram-sha-256`),
+    ...everywhere.map((net) => `host postgres ${replication} ${net} ${method}`),
   ];
   const open = [
     ...options.lines,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { AgentCluster, TTL_MS } from './election-support.ts';
 import { connect, Writer } from './election-writer.ts';
 
@@ -29,6 +30,7 @@ async function recovered(what: string, afterTerm: bigint) {
   const before = writer?.acknowledged ?? 0;
   await cluster.until('writes go on', () => (writer?.acknowledged ?? 0) > before + 10, 10_000);
   await cluster.untilInStep(afterTerm, 30_000);
+  await onlyTheLeaderIsFollowed();
   const inStepMs = performance.now() - startedMs;
   const report = await (writer as Writer).stop();
   writer = null;
@@ -38,6 +40,32 @@ async function recovered(what: string, afterTerm: bigint) {
   );
   assert.deepEqual(report.lost, [], 'acknowledged writes that are lost');
   return report;
+}
+
+/** E15: all followers stream (they are in step); each by a slot of this term, and nobody else admits a follower. */
+async function onlyTheLeaderIsFollowed() {
+  const { leader } = cluster;
+  for (const { node, port } of cluster.agents.values()) {
+    if (node === leader.node) continue;
+    await assert.rejects(replicate(port), { code: '28000' }, `${node} follows, and admits a follower`);
+  }
+  await replicate(cluster.agent(leader.node).port);
+  const client = await connect(cluster.openRoute as never);
+  const { rows } = await client.query('SELECT slot_name, active FROM pg_replication_slots ORDER BY 1');
+  await client.end();
+  const others = [...cluster.agents.keys()].filter((node) => node !== leader.node).sort();
+  const expected = others.map((n) => ({ slot_name: `leasehold_t${leader.term}_${n.replace('-', '_')}`, active: true }));
+  assert.deepEqual(rows, expected);
+}
+
+/** As a follower's WAL receiver logs in. */
+async function replicate(port: number) {
+  const login = { user: 'leasehold_replication', password: 'replication', replication: 'true' };
+  const client = new pg.Client({ host: '127.0.0.1', port, ...login } as object);
+  client.on('error', () => {});
+  await client.connect();
+  await client.query('IDENTIFY_SYSTEM');
+  await client.end();
 }
 
 describe('three agents on real PostgreSQL and etcd', () => {

@@ -8,7 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import { parseTerm } from '../../common/lsn.ts';
 import { RewindFailed } from '../../election/postgres/errors.ts';
 import { freePorts } from '../support/ports.ts';
-import { connect, makeNode, type Node, signal, timed, until } from '../support/postgres-node.ts';
+import { connect, inTerm, makeNode, type Node, signal, timed, until } from '../support/postgres-node.ts';
 import { isRunning } from '../support/processes.ts';
 import { relayTo } from '../support/relay.ts';
 
@@ -70,7 +70,7 @@ describe('one PostgreSQL server under an agent', () => {
   });
 
   test('a clone follows its leader through a slot, and a commit waits for it once the rule says so', async () => {
-    await a.server.ensureSlots(['node-a', 'node-b'], signal());
+    await a.server.ensureSlots(parseTerm(1), ['node-a', 'node-b'], signal());
     await timed('clone', () => b.server.clone(a.peer, null, signal()));
     const data = await b.server.inspect(signal());
     assert.ok(data.kind === 'data' && data.wasFollower);
@@ -175,7 +175,7 @@ describe('one PostgreSQL server under an agent', () => {
     await b.server.openToClients(true, signal());
     await b.server.writeTermRow(parseTerm(2), 'node-b', signal());
     await timed('checkpoint', () => b.server.checkpoint(signal()));
-    await b.server.ensureSlots(['node-a'], signal());
+    await b.server.ensureSlots(parseTerm(2), ['node-a'], signal());
   });
 
   test('a diverged old leader is rewound and follows', async () => {
@@ -199,8 +199,8 @@ describe('one PostgreSQL server under an agent', () => {
     assert.equal(found.timeline, 1);
     assert.ok(found.flushedLsn >= diverged.flushedLsn);
     await a.server.stop('immediate', signal());
-    await timed('rewind after an immediate stop', () => a.server.rewind(b.peer, signal()));
-    await a.server.start({ role: 'follower', peer: b.peer }, signal());
+    await timed('rewind after an immediate stop', () => a.server.rewind(inTerm(b, 2), signal()));
+    await a.server.start({ role: 'follower', peer: inTerm(b, 2) }, signal());
     await a.server.openToClients(true, signal());
     await until(a, 'streams timeline 2', (one) => one.receiver.streaming && one.timeline === 2);
     const leader = await until(b, 'sampled', () => true);
@@ -222,10 +222,10 @@ describe('one PostgreSQL server under an agent', () => {
     assert.equal(sample.timeline, 2);
     await a.server.follow(null, signal());
     await a.server.setSynchronous(['node-b'], 1, signal());
-    await a.server.ensureSlots(['node-b'], signal());
+    await a.server.ensureSlots(parseTerm(3), ['node-b'], signal());
     const result = await timed('promote', () => a.server.promote(signal()));
     assert.equal(result.timeline, 3);
-    await b.server.start({ role: 'follower', peer: a.peer }, signal());
+    await b.server.start({ role: 'follower', peer: inTerm(a, 3) }, signal());
     await until(b, 'streams timeline 3', (one) => one.receiver.streaming);
     await timed('term row', () => a.server.writeTermRow(parseTerm(3), 'node-a', signal()));
     await until(b, 'is on timeline 3', (one) => one.timeline === 3);
@@ -245,7 +245,7 @@ describe('one PostgreSQL server under an agent', () => {
   });
 
   test('a rewind that is interrupted when it may write leaves a mark, and a clone heals it', async () => {
-    await b.server.start({ role: 'follower', peer: a.peer }, signal());
+    await b.server.start({ role: 'follower', peer: inTerm(a, 3) }, signal());
     await a.server.checkpoint(signal()); // both say so on which timeline they are
     const leader = await until(a, 'sampled', () => true);
     await until(b, 'has the checkpoint', (one) => one.replayedLsn >= leader.flushedLsn);
@@ -255,9 +255,9 @@ describe('one PostgreSQL server under an agent', () => {
     const ended = b.server.rewind({ ...a.peer, port: half.port }, AbortSignal.timeout(3000));
     await assert.rejects(ended, { name: 'TimeoutError' });
     assert.deepEqual(await b.server.inspect(signal()), { kind: 'unfinished', what: 'rewind' });
-    await b.server.clone(a.peer, null, signal());
+    await b.server.clone(inTerm(a, 3), null, signal());
     assert.equal((await b.server.inspect(signal())).kind, 'data');
-    await b.server.start({ role: 'follower', peer: a.peer }, signal());
+    await b.server.start({ role: 'follower', peer: inTerm(a, 3) }, signal());
     await until(b, 'streams', (one) => one.receiver.streaming);
   });
 
@@ -265,7 +265,7 @@ describe('one PostgreSQL server under an agent', () => {
     await b.server.stop('fast', signal());
     const line = "recovery_min_apply_delay = '1s'\n";
     writeFileSync(join(b.dataDir, 'postgresql.conf'), line, { flag: 'a' });
-    await b.server.start({ role: 'follower', peer: a.peer }, signal());
+    await b.server.start({ role: 'follower', peer: inTerm(a, 3) }, signal());
     await until(b, 'streams', (one) => one.receiver.streaming);
     await a.server.openToClients(true, signal());
     const client = await connect(a, 'app', 'app', 'app');
@@ -287,11 +287,11 @@ describe('one PostgreSQL server under an agent', () => {
     const blocker = createServer();
     await new Promise<void>((resolve) => blocker.listen(b.peer.port, '127.0.0.1', resolve));
     await assert.rejects(
-      b.server.start({ role: 'follower', peer: a.peer }, signal()),
+      b.server.start({ role: 'follower', peer: inTerm(a, 3) }, signal()),
       /could not create any TCP|Address already/,
     );
     await new Promise((resolve) => blocker.close(resolve));
     writeFileSync(join(b.dataDir, 'postgresql.conf'), 'nonsense = 1\n', { flag: 'a' });
-    await assert.rejects(b.server.start({ role: 'follower', peer: a.peer }, signal()), /nonsense/);
+    await assert.rejects(b.server.start({ role: 'follower', peer: inTerm(a, 3) }, signal()), /nonsense/);
   });
 });

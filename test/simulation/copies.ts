@@ -1,3 +1,4 @@
+import { mustLead } from './admission.ts';
 import type { SimContext } from './context.ts';
 import type { Done, SimPostgres } from './postgres.ts';
 import { type Disk, emptyDisk, lsnAt, type WalEntry } from './wal.ts';
@@ -28,6 +29,7 @@ export function clone(program: Program, source: SimPostgres, keepAs: string | nu
   if (target.running) return done({ ok: false, error: 'the server runs' });
   const life = source.process.life;
   if (!reachable(context, target, source, life)) return done({ ok: false, error: 'source not reachable' });
+  mustLead(context, target.node, source);
   context.scheduler.after(context.random.between(100, 600), () => {
     if (!alive()) return;
     if (!reachable(context, target, source, life)) return done({ ok: false, error: 'source lost' });
@@ -48,6 +50,7 @@ export function rewind({ context, target, alive }: Program, source: SimPostgres,
     return done({ ok: false, error: 'not a stopped server with data' });
   const life = source.process.life;
   if (!reachable(context, target, source, life)) return done({ ok: false, error: 'source not reachable' });
+  mustLead(context, target.node, source);
   const { random, scheduler } = context;
   scheduler.after(random.between(20, 60), () => {
     if (!alive()) return;
@@ -69,6 +72,7 @@ function reachable(context: SimContext, target: SimPostgres, source: SimPostgres
   return (
     source.process.active &&
     source.ready &&
+    source.door.open &&
     source.process.life === life &&
     context.network.bothWays(target.node, source.node)
   );
@@ -87,6 +91,8 @@ function copyInto(target: Disk, source: Disk): void {
     flushed: wal.length,
     clean: false,
     standby: true,
+    slots: new Set(),
+    led: new Set(),
   } satisfies Partial<Disk>);
 }
 

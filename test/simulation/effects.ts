@@ -1,5 +1,7 @@
 import { assertNever } from '../../common/never.ts';
 import type { Effect, Failure, Outcome, PostgresEffect, StoreEffect } from '../../election/core/types.ts';
+import type { PeerAddress } from '../../election/postgres/port.ts';
+import { ensureSlots, type Followed, lead } from './admission.ts';
 import type { Timer } from './scheduler.ts';
 import type { SimContext } from './context.ts';
 import { checkpoint, clone, controlData, initialise, rewind } from './copies.ts';
@@ -144,8 +146,8 @@ export class Effects {
         return rewind(this.#program(), this.#context.postgres(effect.from.node), none);
       case 'pg-start':
         if (this.#node.diskFull) return this.#later(20, 100, () => this.#fail(id, NO_SPACE));
-        postgres.launch(effect.role, effect.peer?.node ?? null, none);
-        if (effect.role === 'leader') postgres.term = this.#term();
+        postgres.launch(effect.role, followed(effect.peer), none);
+        if (effect.role === 'leader') lead(postgres, this.#term());
         return;
       case 'pg-open':
         return postgres.perform(3, 12, none, () => {
@@ -157,16 +159,16 @@ export class Effects {
       case 'pg-kill':
         return postgres.killNow(none);
       case 'pg-follow':
-        return postgres.follow(effect.peer?.node ?? null, none);
+        return postgres.follow(followed(effect.peer), none);
       case 'pg-promote':
-        postgres.term = this.#term();
+        lead(postgres, this.#term());
         return postgres.promote(ended((result) => ({ type: 'promoted', result })));
       case 'pg-set-synchronous':
         return postgres.setSynchronous(effect.names, effect.k, none);
       case 'pg-write-term-row':
         return this.#termRow(Number(effect.term), none);
       case 'pg-ensure-slots':
-        return postgres.perform(1, 5, none, () => undefined);
+        return postgres.perform(1, 15, none, () => ensureSlots(postgres, Number(effect.term), effect.nodes));
       case 'pg-checkpoint':
         return checkpoint(postgres, none);
       case 'pg-sample':
@@ -239,6 +241,10 @@ export class Effects {
 }
 
 const NO_SPACE = { code: 'ENOSPC', message: 'no space left on device', applied: 'unknown' } as const;
+
+function followed(peer: PeerAddress | null): Followed | null {
+  return peer === null ? null : { node: peer.node, term: Number(peer.term) };
+}
 
 function isPostgresEffect(effect: Effect): effect is PostgresEffect {
   return effect.type.startsWith('pg-');

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { InvariantViolation } from './context.ts';
 import { Coverage } from './coverage.ts';
 import { runSeed } from './world.ts';
 
@@ -35,12 +36,21 @@ const REGRESSIONS = [
     was: 'a copy that had streamed past the timeline it agreed to claimed too little, and acknowledged writes were lost',
   },
   { seed: 20073, was: 'a server that ended while its start was reported was believed to run for ever' },
+  {
+    seed: 20559,
+    was: 'a follower without its agent went on streaming from a former leader that was cloned anew, where two timelines had the same number',
+  },
   { seed: 39, was: 'with `hold`, the first leader never opened' },
 ];
 
 for (const { seed, was } of REGRESSIONS) {
   test(`seed ${seed} holds, in which once ${was}`, () => holds(seed));
 }
+
+test('seed 20559 breaks S8 where every server admits followers and a slot serves every term', () => {
+  const { violation } = runSeed(20559, { planted: { door: { always: true, slotsAreLoose: true } } });
+  assert.ok(violation instanceof InvariantViolation && violation.invariant === 'S8', String(violation));
+});
 
 test('I1, I2, I4, I5, I6, I10 hold through faults, on fresh seeds', (t) => {
   const start = 1_000_000 + Math.floor(Math.random() * 1_000_000_000);

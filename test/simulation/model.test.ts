@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { ensureSlots, lead } from './admission.ts';
 import { InvariantViolation } from './context.ts';
-import { checkpoint, rewind } from './copies.ts';
+import { checkpoint, clone, rewind } from './copies.ts';
 import type { SimPostgres } from './postgres.ts';
 import { SimProcess } from './process.ts';
 import { Random } from './random.ts';
@@ -19,9 +20,13 @@ function threeServers(): { world: World; a: SimPostgres; b: SimPostgres; c: SimP
     Object.assign(server.disk, { wal: [SHARED.get(world) ?? first], flushed: 1 });
     SHARED.set(world, server.disk.wal[0]);
   }
+  for (const server of [a, b, c]) {
+    lead(server, 0); // each may: by its slots it would be told apart
+    ensureSlots(server, 0, ['a', 'b', 'c']);
+  }
   a.launch('leader', null, () => {});
-  b.launch('follower', 'a', () => {});
-  c.launch('follower', 'a', () => {});
+  b.launch('follower', { node: 'a', term: 0 }, () => {});
+  c.launch('follower', { node: 'a', term: 0 }, () => {});
   world.runUntil(1500);
   return { world, a, b, c };
 }
@@ -59,7 +64,7 @@ test('a server that is ahead of the fork is refused, rewound, and then follows',
   b.promote(() => {});
   world.runUntil(world.scheduler.nowMs + 100);
   assert.equal(b.disk.timeline, 2);
-  a.launch('follower', 'b', () => {});
+  a.launch('follower', { node: 'b', term: 0 }, () => {});
   world.runUntil(world.scheduler.nowMs + 1500);
   assert.ok(!(a.receiver?.streaming ?? false));
   a.die('test');
@@ -70,7 +75,7 @@ test('a server that is ahead of the fork is refused, rewound, and then follows',
     rewind({ context: world, target: a, alive: () => true }, b, () => {});
     world.runUntil(world.scheduler.nowMs + 600);
   }
-  a.launch('follower', 'b', () => {});
+  a.launch('follower', { node: 'b', term: 0 }, () => {});
   world.runUntil(world.scheduler.nowMs + 1500);
   assert.ok(a.receiver?.streaming);
   assert.equal(lsnAt(a.disk, a.disk.flushed), lsnAt(b.disk, b.disk.flushed));
@@ -85,9 +90,43 @@ test('a foreign timeline of the same number is streamed over as PostgreSQL would
   world.runUntil(world.scheduler.nowMs + 100);
   for (let i = 0; i < 20; i++) commits(world, c, 10);
   b.die('test');
-  b.launch('follower', 'c', () => {});
+  b.launch('follower', { node: 'c', term: 0 }, () => {});
   assert.throws(
     () => world.runUntil(world.scheduler.nowMs + 1500),
+    (error) => error instanceof InvariantViolation && error.invariant === 'S8',
+  );
+});
+
+test('a former leader whose data were replaced is not streamed from, neither as a follower nor when it leads again', () => {
+  const { world, a, b, c } = threeServers();
+  const pause = (ms: number) => world.runUntil(world.scheduler.nowMs + ms);
+  a.die('test');
+  b.follow(null, () => {});
+  // Nobody tells c: its agent is cut off.
+  lead(b, 1);
+  b.promote(() => {});
+  c.follow({ node: 'b', term: 1 }, () => {});
+  pause(100);
+  ensureSlots(b, 1, ['a', 'c']);
+  pause(500);
+  assert.ok(c.receiver?.streaming);
+  b.die('test');
+  a.launch('leader', null, () => {});
+  pause(500);
+  clone({ context: world, target: b, alive: () => true }, a, null, () => {});
+  pause(1000);
+  b.launch('follower', null, () => {});
+  pause(2000);
+  assert.equal(b.senders.size, 0);
+  lead(b, 2);
+  b.promote(() => {});
+  ensureSlots(b, 2, ['a', 'c']);
+  pause(2000);
+  assert.ok(b.door.leads && b.disk.timeline === c.disk.timeline, 'the numbers say that it is the same timeline');
+  assert.equal(b.senders.size, 0);
+  b.door.slotsAreLoose = true;
+  assert.throws(
+    () => pause(2000),
     (error) => error instanceof InvariantViolation && error.invariant === 'S8',
   );
 });

@@ -1,4 +1,5 @@
 import { decodeRecord, encodeRecord, leaderRecord } from '../../election/store/records.ts';
+import { DOOR_MUTANTS } from './mutants-doors.ts';
 import { FORCED_MUTANTS } from './mutants-forced.ts';
 import { acquireWithout, effects, keys, type Mutant, nothing, records, stillReceiving, views } from './planted.ts';
 
@@ -80,7 +81,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'a started server says how far it has replayed, not how far its WAL goes',
     breaks: ['I2'],
     // It takes several losses in a row to lose a write by it: few seeds of the first thousand.
-    from: 600,
+    from: 780,
     seeds: 60,
     planted: { slowRecoveryMs: 2000 },
   },
@@ -111,16 +112,6 @@ export const MUTANTS: readonly Mutant[] = [
       const members = view.sync.record.members.filter((name) => name !== gone);
       return { ...view, sync: { ...view.sync, record: { ...view.sync.record, members } } };
     }),
-  },
-  {
-    name: 'followers acknowledge whose agents have not agreed to the term',
-    breaks: ['I2', 'S8'],
-    // A node must be elected again whose follower streamed on without its agent: few seeds in a hundred.
-    from: 320,
-    seeds: 80,
-    planted: effects((e) =>
-      e.type === 'pg-set-synchronous' && e.k > 0 ? { ...e, names: ['a', 'b', 'c', 'd', 'e'] } : e,
-    ),
   },
   {
     name: 'a new term forgets that the old leader is a member',
@@ -202,4 +193,5 @@ export const MUTANTS: readonly Mutant[] = [
     }),
   },
   ...FORCED_MUTANTS,
+  ...DOOR_MUTANTS,
 ];

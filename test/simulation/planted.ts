@@ -35,7 +35,7 @@ export function views(change: (view: ClusterView, node: string) => ClusterView):
 
 /** The same effect's id, answered as if it had been done, and nothing done. */
 export function nothing(effect: Extract<Effect, { readonly timeoutMs: number }>): Effect {
-  return { type: 'pg-ensure-slots', nodes: [], id: effect.id, timeoutMs: effect.timeoutMs };
+  return { type: 'pg-sample', id: effect.id, timeoutMs: effect.timeoutMs };
 }
 
 /** Comparisons of an acquire transaction dropped, by key. */

@@ -1,3 +1,4 @@
+import { Door, type Followed } from './admission.ts';
 import { CommitQueue } from './commits.ts';
 import type { SimContext } from './context.ts';
 import { SimProcess } from './process.ts';
@@ -30,7 +31,8 @@ export class SimPostgres {
   partialBytes = 0;
   /** How long a start goes on replaying what is on the disk after it answers queries. Planted: the real one waits. */
   slowRecoveryMs = 0;
-  peer: string | null = null;
+  readonly door = new Door();
+  peer: Followed | null = null;
   pid = 0;
   /** The term for which its agent made it a leader; 0: none. It does not know. */
   term = 0;
@@ -54,7 +56,7 @@ export class SimPostgres {
     return this.running && this.ready && this.open && !this.recovery;
   }
 
-  launch(role: 'leader' | 'follower', peer: string | null, done: Done): void {
+  launch(role: 'leader' | 'follower', peer: Followed | null, done: Done): void {
     if (this.running) return done({ ok: false, error: 'already running' });
     if (this.disk.kind !== 'data') return done({ ok: false, error: 'no data' });
     const { scheduler, random } = this.#context;
@@ -63,6 +65,7 @@ export class SimPostgres {
     this.ready = false;
     this.open = false;
     this.recovery = role === 'follower';
+    this.door.leads = !this.recovery;
     this.peer = peer;
     this.disk.standby = this.recovery;
     this.replayed = 0;
@@ -185,13 +188,13 @@ export class SimPostgres {
     return once;
   }
 
-  follow(peer: string | null, done: Done): void {
+  follow(peer: Followed | null, done: Done): void {
     if (!this.running) {
       this.peer = peer;
       return done({ ok: true, value: undefined });
     }
     this.perform(4, 12, done, () => {
-      if (this.peer !== peer) {
+      if (this.peer?.node !== peer?.node || this.peer?.term !== peer?.term) {
         this.peer = peer;
         this.receiver?.close('told to follow another');
         this.receiver = null;
@@ -206,8 +209,8 @@ export class SimPostgres {
     this.#context.scheduler.after(delayMs, () =>
       this.process.deliver(life, () => {
         if (!this.recovery || !this.ready || this.peer === null || this.receiver !== null) return;
-        const leader = this.#context.postgres(this.peer);
-        this.receiver = new Receiver(this.#context, this, leader);
+        const leader = this.#context.postgres(this.peer.node);
+        this.receiver = new Receiver(this.#context, this, leader, this.peer.term);
       }),
     );
   }
@@ -229,6 +232,7 @@ export class SimPostgres {
         this.disk.timeline = this.disk.knownTimeline;
         this.disk.standby = false;
         this.recovery = false;
+        this.door.leads = true;
         this.#append('promote', 0);
         this.#flushAll();
         return { timeline: this.disk.timeline, nextXid: String(this.disk.wal.length) };

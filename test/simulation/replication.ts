@@ -1,3 +1,4 @@
+import { type Followed, mustHaveLed, refusal } from './admission.ts';
 import type { SimContext } from './context.ts';
 import type { SimPostgres } from './postgres.ts';
 import { lsnAt, sharesContent, streamFrom, type TimelineEnd, type WalEntry } from './wal.ts';
@@ -28,11 +29,14 @@ export class Receiver {
   readonly #own: SimPostgres;
   readonly #context: SimContext;
   readonly #life: number;
+  /** By the slot of which term it asks. */
+  readonly #term: number;
 
-  constructor(context: SimContext, own: SimPostgres, leader: SimPostgres) {
+  constructor(context: SimContext, own: SimPostgres, leader: SimPostgres, term: number) {
     this.#context = context;
     this.#own = own;
     this.leader = leader;
+    this.#term = term;
     this.#life = own.process.life;
     this.#heardMs = context.scheduler.nowMs;
     this.#connect();
@@ -54,12 +58,15 @@ export class Receiver {
       }
       this.leader.process.deliver(this.leader.process.life, () => {
         if (!this.#open) return;
+        const refused = refusal(this.leader, this.#own.node, this.#term);
+        if (refused !== null) return network.send(node, this.#own.node, () => this.close(refused));
         const { disk } = this.#own;
         const from = streamFrom(this.leader.disk, disk.timeline, lsnAt(disk, disk.flushed));
         if (from === null || this.leader.disk.systemId !== disk.systemId) {
           return network.send(node, this.#own.node, () => this.close('position not in its history'));
         }
-        const sender = new Sender(this.#context, this.leader, this, this.#own.node, from);
+        mustHaveLed(this.#context, this.#own.node, this.leader, this.#term);
+        const sender = new Sender(this.#context, this.leader, this, { node: this.#own.node, term: this.#term }, from);
         this.#sender = sender;
         network.send(node, this.#own.node, () => this.deliver(() => this.#accepted(from)));
         scheduler.after(network.delay(), () => sender.pump());
@@ -174,6 +181,8 @@ export class Receiver {
 /** The leader's WAL sender for one standby. */
 export class Sender {
   open = true;
+  /** By the slot of which term it streams. */
+  readonly term: number;
   /** Entries of the leader's WAL that the standby says it has flushed (replayed). */
   acknowledged = 0;
   replayed = 0;
@@ -186,16 +195,17 @@ export class Sender {
   readonly #life: number;
   readonly #context: SimContext;
 
-  constructor(context: SimContext, leader: SimPostgres, receiver: Receiver, standby: string, from: number) {
+  constructor(context: SimContext, leader: SimPostgres, receiver: Receiver, standby: Followed, from: number) {
     this.#context = context;
     this.#leader = leader;
     this.#receiver = receiver;
-    this.#standby = standby;
+    this.#standby = standby.node;
+    this.term = standby.term;
     this.#life = leader.process.life;
     this.#sent = from;
     this.#heardMs = context.scheduler.nowMs;
-    leader.senders.get(standby)?.close();
-    leader.senders.set(standby, this);
+    leader.senders.get(standby.node)?.close();
+    leader.senders.set(standby.node, this);
     this.#watch();
   }
 

@@ -31,6 +31,10 @@ export interface Disk {
   standby: boolean;
   syncNames: readonly string[];
   syncK: number;
+  /** Replication slots: who may stream, and in which term. They go with the data directory. */
+  slots: ReadonlySet<string>;
+  /** The terms that this data directory has led, with nothing replaced since. */
+  led: ReadonlySet<number>;
   /** Copies put aside when the data was replaced, by name. */
   readonly kept: Map<string, readonly WalEntry[]>;
 }
@@ -50,6 +54,8 @@ export function emptyDisk(): Disk {
     standby: false,
     syncNames: [],
     syncK: 0,
+    slots: new Set(),
+    led: new Set(),
     kept: new Map(),
   };
 }

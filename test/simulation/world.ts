@@ -2,6 +2,7 @@ import { type ClusterView, readClusterView } from '../../election/core/cluster-v
 import { step as coreStep } from '../../election/core/step.ts';
 import type { Step } from '../../election/core/types.ts';
 import type { StoreSnapshot } from '../../election/store/port.ts';
+import type { Door } from './admission.ts';
 import { Checks } from './checks.ts';
 import { Clients } from './clients.ts';
 import { InvariantViolation, type SimContext } from './context.ts';
@@ -27,6 +28,8 @@ export interface Planted {
   readonly step?: (step: Step) => Step;
   readonly withoutWatchdog?: boolean;
   readonly slowRecoveryMs?: number;
+  /** Of every server's door to followers. */
+  readonly door?: Partial<Pick<Door, 'always' | 'slotsAreLoose' | 'slotsStay'>>;
 }
 
 export interface RunOptions {
@@ -95,6 +98,7 @@ export class World implements SimContext {
         clockOffsetMs: random.between(0, 1e7),
         withWatchdog: planted.withoutWatchdog !== true,
       });
+      Object.assign(node.postgres.door, planted.door);
       node.postgres.slowRecoveryMs = planted.slowRecoveryMs ?? 0;
       node.postgres.onOpen = (term) => this.checks.leads(name, term, 'lets clients in');
       this.nodes.set(name, node);

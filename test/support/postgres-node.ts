@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { agentConfig, clusterConfig, serviceConfig } from '../../common/config/schema.ts';
+import { parseTerm } from '../../common/lsn.ts';
 import type { PeerAddress, PostgresSample, PostgresServer } from '../../election/postgres/port.ts';
 import { createPostgresServer } from '../../election/postgres/server.ts';
 
@@ -13,6 +14,9 @@ export interface Node {
   readonly dataDir: string;
 }
 
+/** Of the replication role. */
+export const PASSWORD = "re'pl\\:1";
+
 export const signal = (): AbortSignal => AbortSignal.timeout(30_000);
 
 export function makeNode(folder: string, name: string, port: number): Node {
@@ -21,7 +25,7 @@ export function makeNode(folder: string, name: string, port: number): Node {
     node: name,
     dataDir,
     listen: { port },
-    replication: { password: "re'pl\\:1" },
+    replication: { password: PASSWORD },
     bootstrap: {
       superuserPassword: 'postgres',
       roles: [{ name: 'app', password: 'app' }],
@@ -34,7 +38,13 @@ export function makeNode(folder: string, name: string, port: number): Node {
     service: serviceConfig.parse({ password: 'service' }),
     logger: pino({ level: process.env['LEASEHOLD_LOG_LEVEL'] ?? 'silent' }),
   };
-  return { server: createPostgresServer(options), peer: { node: name, host: '127.0.0.1', port }, dataDir };
+  const peer = { node: name, term: parseTerm(1), host: '127.0.0.1', port };
+  return { server: createPostgresServer(options), peer, dataDir };
+}
+
+/** As a leader of that term. */
+export function inTerm(node: Node, term: number): PeerAddress {
+  return { ...node.peer, term: parseTerm(term) };
 }
 
 export async function connect(node: Node, user: string, password: string, database: string): Promise<Client> {
