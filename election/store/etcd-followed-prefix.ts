@@ -65,7 +65,8 @@ export class FollowedPrefix {
   }
 }
 
-function sameContent(a: ReadonlyMap<string, StoreKey>, b: ReadonlyMap<string, StoreKey>): boolean {
+/** Whether two states of a prefix are the same. */
+export function sameContent(a: ReadonlyMap<string, StoreKey>, b: ReadonlyMap<string, StoreKey>): boolean {
   if (a.size !== b.size) return false;
   for (const [key, value] of a) {
     if (b.get(key)?.modRevision !== value.modRevision) return false;

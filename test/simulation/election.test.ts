@@ -10,7 +10,7 @@ const FRESH_SEEDS = 10;
 const coverage = new Coverage();
 
 function holds(seed: number): void {
-  const result = runSeed(seed, { traceLines: 200, planted: { step: coverage.wrap } });
+  const result = runSeed(seed, { traceLines: 200, planted: { step: coverage.wrap }, onFault: coverage.fault });
   assert.equal(
     result.violation,
     null,
@@ -86,6 +86,11 @@ test('the runs so far went through every arrow of the diagram', (t) => {
     ARROWS.filter((arrow) => !coverage.transitions.has(arrow)),
     [],
   );
+});
+
+test('the runs so far had every fault, and many pairs of them at a time', () => {
+  assert.deepEqual(coverage.missingFaults(), []);
+  assert.ok(coverage.pairs.size > 150, `${coverage.pairs.size} pairs`);
 });
 
 test('the same seed gives the same run, another seed another', () => {

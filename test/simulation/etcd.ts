@@ -3,6 +3,7 @@ import { MemoryEtcd } from '../../election/store/memory.ts';
 import type { StoreSnapshot } from '../../election/store/port.ts';
 import type { SimContext } from './context.ts';
 import { SimProcess } from './process.ts';
+import { Watcher } from './watcher.ts';
 
 export type StoreOutcome<T> =
   | { readonly ok: true; readonly value: T }
@@ -25,7 +26,10 @@ export class SimEtcd {
   /** Called after each change of the keys. */
   onChange: (snapshot: StoreSnapshot) => void = () => {};
   readonly #context: SimContext;
-  readonly #watchers = new Set<() => void>();
+  readonly #watchers = new Set<Watcher>();
+  /** Planted: a client whose watch was refused hears no more. */
+  compactedIsForever = false;
+  compactedAt = 0;
   #seenRevision = 0;
   #expiryPlannedMs = Number.POSITIVE_INFINITY;
 
@@ -90,9 +94,20 @@ export class SimEtcd {
     }
   }
 
+  /** What happened up to now can be watched no more. */
+  compact(): void {
+    if (this.process.active) this.compactedAt = this.state.revision;
+  }
+
+  /** Without a word to the clients. */
+  breakWatches(share: number): void {
+    for (const watcher of this.#watchers) if (this.#context.random.chance(share)) watcher.broken();
+  }
+
   /**
-   * The full content below the prefix, after each change and each `refreshMs`. Snapshots never go back. What is lost on
-   * the way is made good by the next refresh. Returns how to end it.
+   * The full content below the prefix, after each change and each `refreshMs`, as `election/store/etcd-follow.ts` does it:
+   * a read, then a watch from there, and reads that back it. Snapshots never go back. A watch whose events got lost is
+   * dead; when reads show that, or fail, a new one is asked for, and after a compaction everything is read anew. Returns how to end it.
    */
   follow(
     client: EtcdClient,
@@ -101,43 +116,26 @@ export class SimEtcd {
     onSnapshot: (snapshot: StoreSnapshot) => void,
     onUnreachable: () => void,
   ): () => void {
-    let seen = 0;
-    let ended = false;
-    let pending = false;
-    const take = (snapshot: StoreSnapshot): void => {
-      if (ended || snapshot.revision < seen) return;
-      seen = snapshot.revision;
-      onSnapshot(snapshot);
-    };
-    const changed = (): void => {
-      if (pending) return;
-      pending = true;
-      // A delivery merges what changes until it leaves.
-      this.#context.scheduler.after(this.#context.random.between(0, 3), () => {
-        pending = false;
-        if (!this.process.active) return;
-        const snapshot = this.state.readAll(this.nowMs, prefix);
-        this.#context.network.send('etcd', client.name, () => client.deliver(() => take(snapshot)));
-      });
-    };
-    this.#watchers.add(changed);
+    const watcher = new Watcher(this, this.#context, client, prefix, onSnapshot);
     const refresh = (): void => {
       this.request(
         client,
         refreshMs,
         (etcd, nowMs) => etcd.readAll(nowMs, prefix),
         (outcome) => {
-          if (ended) return;
-          if (outcome.ok) take(outcome.value);
+          if (watcher.ended) return;
+          if (outcome.ok) watcher.read(outcome.value);
           else onUnreachable();
+          if (!outcome.ok) watcher.trusted = false;
           this.#context.scheduler.after(client.trueMs(refreshMs), () => client.deliver(refresh));
         },
       );
     };
+    this.#watchers.add(watcher);
     client.deliver(refresh);
     return () => {
-      ended = true;
-      this.#watchers.delete(changed);
+      watcher.ended = true;
+      this.#watchers.delete(watcher);
     };
   }
 
@@ -166,7 +164,7 @@ export class SimEtcd {
     if (this.state.revision === this.#seenRevision) return;
     this.#seenRevision = this.state.revision;
     this.onChange(this.state.readAll(this.nowMs, ''));
-    for (const notify of this.#watchers) notify();
+    for (const watcher of this.#watchers) watcher.changed();
   }
 
   #planExpiry(): void {

@@ -1,4 +1,6 @@
 import type { SimEtcd } from './etcd.ts';
+import { jumpAhead, loseTime, sleep, stopClock } from './faults-of-clocks.ts';
+import { compact, etcdDown, loseAnswers, stopEtcd } from './faults-of-etcd.ts';
 import type { Faults } from './faults.ts';
 import type { SimNode } from './node.ts';
 import type { SimProxy } from './proxy.ts';
@@ -15,6 +17,7 @@ export const FAULTS: Readonly<Record<string, (faults: Faults) => void>> = {
   'kill postgres': (f) => f.node().postgres.die('kill -9'),
   'kill the leader': (f) => (f.leader() ?? f.node()).postgres.die('kill -9'),
   'kill agent': (f) => f.killAgent(f.node()),
+  'lose an agent for long': (f) => f.loseAgent(f.node()),
   'kill agent and postgres': (f) => f.killBoth(f.someNode()),
   'kill machine': (f) => f.killMachine(f.someNode()),
   'kill watchdog': (f) => f.killWatchdog(f.node()),
@@ -22,14 +25,18 @@ export const FAULTS: Readonly<Record<string, (faults: Faults) => void>> = {
   "stop the leader's agent": (f) => f.stop([(f.leader() ?? f.node()).agent]),
   'stop agent and watchdog': (f) => f.stopGuards(f.someNode()),
   'stop postgres': (f) => f.stop([f.someNode().postgres.process]),
-  'stop watchdog': (f) => f.stopWatchdog(f.node(), false),
-  'stop machine': (f) => f.stopWatchdog(f.someNode(), true),
+  'stop watchdog': (f) => f.stopWatchdog(f.node()),
+  'the machine sleeps': sleep,
+  'the machine loses time': loseTime,
+  'a clock stands still': stopClock,
+  'a clock jumps ahead': jumpAhead,
   'cut from etcd': (f) => f.cut(f.someNode().name, 'etcd'),
   'cut from a peer': (f) => f.cut(f.someNode().name, f.node().name),
   isolate: (f) => f.isolate(f.someNode()),
-  'stop etcd': (f) => f.stopEtcd(),
-  'etcd down': (f) => f.etcdDown(),
-  'lose answers': (f) => f.loseAnswers(),
+  'stop etcd': stopEtcd,
+  'etcd down': etcdDown,
+  'lose answers': loseAnswers,
+  'etcd compacts': compact,
   switchover: (f) => f.switchover(),
   'lose a quorum for long': (f) => f.loseQuorum(),
   pause: (f) => f.pause(),

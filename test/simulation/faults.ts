@@ -3,22 +3,26 @@ import { FAULTS, type FaultTargets, STEPS } from './fault-list.ts';
 import type { SimNode } from './node.ts';
 import { Operator } from './operator.ts';
 import type { SimProcess } from './process.ts';
+import type { RunOptions } from './world.ts';
 
 /** Random faults, one after another and overlapping, until `healAll`. */
 export class Faults {
-  readonly #context: SimContext;
-  readonly #targets: FaultTargets;
-  /** What takes each fault that lasts back. */
-  readonly #heals = new Set<() => void>();
+  readonly context: SimContext;
+  readonly targets: FaultTargets;
+  /** What takes each fault that lasts back, and which fault it is of. */
+  readonly #heals = new Map<() => void, string>();
+  #current = '';
   #active = true;
   readonly #operator: Operator;
+  readonly #onFault: NonNullable<RunOptions['onFault']>;
   #paused = false;
   /** The next node that comes to this step is killed there. */
   #trap: { readonly step: string; readonly kill: (node: SimNode) => void } | null = null;
 
-  constructor(context: SimContext, targets: FaultTargets) {
-    this.#context = context;
-    this.#targets = targets;
+  constructor(context: SimContext, targets: FaultTargets, onFault: RunOptions['onFault'] = () => {}) {
+    this.#onFault = onFault;
+    this.context = context;
+    this.targets = targets;
     this.#operator = new Operator(context, targets.etcd);
     for (const node of targets.nodes) {
       node.onFinished = () => this.#restartLater(node, 300, 2000);
@@ -28,12 +32,14 @@ export class Faults {
 
   /** A fault every so often from `fromMs` on. */
   begin(fromMs: number, meanGapMs: number): void {
-    const { scheduler, random, trace } = this.#context;
+    const { scheduler, random, trace } = this.context;
     const names = Object.keys(FAULTS) as [string, ...string[]];
     const next = (): void => {
       if (!this.#active) return;
       const name = random.pick(names);
       trace.add('FAULT', name);
+      this.#onFault(name, [...new Set(this.#heals.values())]);
+      this.#current = name;
       FAULTS[name]?.(this);
       scheduler.after(random.between(0.05, 2) * meanGapMs, next);
     };
@@ -42,9 +48,9 @@ export class Faults {
 
   healAll(): void {
     this.#active = false;
-    this.#context.trace.add('FAULT', 'everything heals');
-    for (const heal of this.#heals) heal();
-    for (const node of this.#targets.nodes) this.#revive(node);
+    this.context.trace.add('FAULT', 'everything heals');
+    for (const heal of this.#heals.keys()) heal();
+    for (const node of this.targets.nodes) this.#revive(node);
   }
 
   #revive(node: SimNode): void {
@@ -53,41 +59,47 @@ export class Faults {
   }
 
   #restartLater(node: SimNode, lowMs: number, highMs: number): void {
-    this.#lasting(this.#context.random.between(lowMs, highMs), () => this.#revive(node));
+    this.lasting(this.context.random.between(lowMs, highMs), () => this.#revive(node));
   }
 
   /** Takes back after a while, or when everything heals. */
-  #lasting(durationMs: number, heal: () => void): void {
+  lasting(durationMs: number, heal: () => void): void {
     const once = (): void => {
       if (!this.#heals.delete(once)) return;
       heal();
     };
-    this.#heals.add(once);
-    this.#context.scheduler.after(durationMs, once);
+    this.#heals.set(once, this.#current);
+    this.context.scheduler.after(durationMs, once);
   }
 
-  /** ½, 1 or 3 lease times. */
-  #duration(): number {
-    const { random } = this.#context;
-    return random.pick([0.05, 0.5, 1, 3]) * this.#targets.ttlMs * random.between(0.7, 1.3);
+  /** A moment, ½, 1 or 3 lease times. */
+  duration(): number {
+    const { random } = this.context;
+    return random.pick([0.05, 0.5, 1, 3]) * this.targets.ttlMs * random.between(0.7, 1.3);
   }
 
   node(): SimNode {
-    return this.#context.random.pick(this.#targets.nodes);
+    return this.context.random.pick(this.targets.nodes);
   }
 
   leader(): SimNode | null {
-    return this.#targets.nodes.find((n) => n.postgres.acceptsWrites) ?? null;
+    return this.targets.nodes.find((n) => n.postgres.acceptsWrites) ?? null;
   }
 
   /** The leader more often than not: there it hurts. */
   someNode(): SimNode {
-    return (this.#context.random.chance(0.5) ? this.leader() : null) ?? this.node();
+    return (this.context.random.chance(0.5) ? this.leader() : null) ?? this.node();
   }
 
   killAgent(node: SimNode): void {
     node.killAgent('kill -9');
     this.#restartLater(node, 200, 4000);
+  }
+
+  /** Nobody starts it again for a while; its PostgreSQL goes on, if it follows. */
+  loseAgent(node: SimNode): void {
+    node.killAgent('kill -9');
+    this.#restartLater(node, 10_000, 40_000);
   }
 
   killBoth(node: SimNode): void {
@@ -112,13 +124,13 @@ export class Faults {
    * leader has gone on alone before. An operator then names whom they see, until somebody leads.
    */
   loseQuorum(): void {
-    const { random, scheduler } = this.#context;
+    const { random, scheduler } = this.context;
     const leader = this.leader();
     if (leader === null) return;
-    const others = this.#targets.nodes.filter((node) => node !== leader);
+    const others = this.targets.nodes.filter((node) => node !== leader);
     const lost = random.chance(0.5) ? others : others.slice(1);
     for (const node of lost) this.#powerOff(node, 3000, 14_000);
-    this.#lasting(random.between(100, 6000), () => {
+    this.lasting(random.between(100, 6000), () => {
       if (!this.#active) return;
       this.#powerOff(leader, 15_000, 40_000);
       this.#operatorForces(scheduler.nowMs + 30_000);
@@ -126,7 +138,7 @@ export class Faults {
   }
 
   #operatorForces(untilMs: number): void {
-    const { random, scheduler } = this.#context;
+    const { random, scheduler } = this.context;
     scheduler.after(random.between(200, 1500), () => {
       if (!this.#active || scheduler.nowMs > untilMs) return;
       this.node().give({ type: 'command', command: 'force', by: 'operator' });
@@ -136,7 +148,7 @@ export class Faults {
 
   /** At a named step of a promotion, a switchover, a rejoin: the server, the agent, both, or the machine. */
   killAtStep(): void {
-    const { random, trace } = this.#context;
+    const { random, trace } = this.context;
     const step = random.pick(STEPS);
     const kills = [
       (node: SimNode) => node.postgres.die(`kill -9 at ${step}`),
@@ -154,7 +166,7 @@ export class Faults {
     if (this.#trap?.step !== step || !this.#active) return;
     const { kill } = this.#trap;
     this.#trap = null;
-    const { random, scheduler } = this.#context;
+    const { random, scheduler } = this.context;
     scheduler.after(random.between(0, 15), () => {
       if (this.#active) kill(node);
     });
@@ -164,17 +176,17 @@ export class Faults {
     node.watchdog.disturbed();
     node.watchdog.process.kill();
     // Its agent notices and starts another.
-    this.#lasting(this.#context.random.between(100, 400), () => {
+    this.lasting(this.context.random.between(100, 400), () => {
       if (node.options.withWatchdog) node.watchdog.restart();
     });
   }
 
   stop(processes: readonly SimProcess[], after: () => void = () => {}): void {
     for (const process of processes) process.stop();
-    this.#lasting(this.#duration(), () => {
+    this.lasting(this.duration(), () => {
       after();
       // Which of them the kernel runs first is anybody's guess.
-      const order = this.#context.random.chance(0.5) ? processes : [...processes].reverse();
+      const order = this.context.random.chance(0.5) ? processes : [...processes].reverse();
       for (const process of order) process.resume();
     });
   }
@@ -185,66 +197,44 @@ export class Faults {
     this.stop([node.watchdog.process, node.agent], () => node.watchdog.disturbed());
   }
 
-  stopWatchdog(node: SimNode, all: boolean): void {
+  stopWatchdog(node: SimNode): void {
     node.watchdog.disturbed();
-    const others = all ? [node.agent, node.postgres.process] : [];
-    this.stop([node.watchdog.process, ...others], () => node.watchdog.disturbed());
+    this.stop([node.watchdog.process], () => node.watchdog.disturbed());
   }
 
   cut(a: string, b: string): void {
     if (a === b) return;
-    const { network, random } = this.#context;
+    const { network, random } = this.context;
     const way = random.below(4);
     if (way !== 0) network.block(a, b);
     if (way !== 1) network.block(b, a);
-    this.#context.trace.add('FAULT', `${a} ${way !== 0 ? 'x' : '-'}> <${way !== 1 ? 'x' : '-'} ${b}`);
-    this.#lasting(this.#duration(), () => {
+    this.context.trace.add('FAULT', `${a} ${way !== 0 ? 'x' : '-'}> <${way !== 1 ? 'x' : '-'} ${b}`);
+    this.lasting(this.duration(), () => {
       if (way !== 0) network.unblock(a, b);
       if (way !== 1) network.unblock(b, a);
-      this.#context.trace.add('FAULT', `${a} and ${b} see each other again`);
+      this.context.trace.add('FAULT', `${a} and ${b} see each other again`);
     });
   }
 
   isolate(node: SimNode): void {
-    const { network } = this.#context;
-    const others = ['etcd', ...this.#targets.nodes.filter((n) => n !== node).map((n) => n.name)];
+    const { network } = this.context;
+    const others = ['etcd', ...this.targets.nodes.filter((n) => n !== node).map((n) => n.name)];
     for (const other of others) {
       network.block(node.name, other);
       network.block(other, node.name);
     }
-    this.#context.trace.add('FAULT', `${node.name} is alone`);
-    this.#lasting(this.#duration(), () => {
+    this.context.trace.add('FAULT', `${node.name} is alone`);
+    this.lasting(this.duration(), () => {
       for (const other of others) {
         network.unblock(node.name, other);
         network.unblock(other, node.name);
       }
-      this.#context.trace.add('FAULT', `${node.name} is back`);
-    });
-  }
-
-  stopEtcd(): void {
-    const { etcd } = this.#targets;
-    etcd.process.stop();
-    this.#lasting(this.#duration(), () => etcd.resume());
-  }
-
-  etcdDown(): void {
-    const { etcd } = this.#targets;
-    if (!etcd.process.alive) return;
-    etcd.process.kill();
-    this.#lasting(this.#duration(), () => etcd.restart());
-  }
-
-  loseAnswers(): void {
-    const { etcd } = this.#targets;
-    etcd.lossRate = 0.3;
-    this.#lasting(this.#duration(), () => {
-      etcd.lossRate = 0;
+      this.context.trace.add('FAULT', `${node.name} is back`);
     });
   }
 
   changeSettings(): void {
-    const { random } = this.#context;
+    const { random } = this.context;
     const syncAcks = random.pick([1, 1, 2]);
     this.#operator.settings({
       syncAcks,
@@ -255,7 +245,7 @@ export class Faults {
   /** The key goes before its holder can know: only the pledges keep it from acknowledging. */
   revokeLease(): void {
     // A paused server of an older term may look like the leader, too.
-    for (const node of this.#targets.nodes) if (node.postgres.acceptsWrites) node.watchdog.disturbed();
+    for (const node of this.targets.nodes) if (node.postgres.acceptsWrites) node.watchdog.disturbed();
     this.#operator.revokeLease();
   }
 
@@ -263,7 +253,7 @@ export class Faults {
   fillDisk(node: SimNode): void {
     node.diskFull = true;
     node.postgres.die('no space left on device');
-    this.#lasting(this.#duration(), () => {
+    this.lasting(this.duration(), () => {
       node.diskFull = false;
     });
   }
@@ -273,21 +263,21 @@ export class Faults {
     if (this.#paused) return;
     this.#paused = true;
     this.#operator.pause();
-    this.#lasting(this.#context.random.between(2000, 25_000), () => {
+    this.lasting(this.context.random.between(2000, 25_000), () => {
       this.#paused = false;
-      this.#context.trace.add('FAULT', 'resume');
+      this.context.trace.add('FAULT', 'resume');
       this.#operator.resume();
     });
   }
 
   /** An operator's request, sometimes while a proxy's transactions do not end. */
   switchover(): void {
-    const { random } = this.#context;
+    const { random } = this.context;
     this.#operator.switchover(random.chance(0.5) ? this.node().name : null);
-    const [proxy] = this.#targets.proxies;
+    const [proxy] = this.targets.proxies;
     if (proxy === undefined || !random.chance(0.2)) return;
     proxy.stuck = true;
-    this.#lasting(random.between(1000, 8000), () => {
+    this.lasting(random.between(1000, 8000), () => {
       proxy.stuck = false;
     });
   }

@@ -10,9 +10,8 @@ export const DOOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'followers acknowledge whose agents have not agreed to the term',
-    breaks: ['I2'],
+    breaks: ['I2', 'I11'],
     // A node must be elected again whose follower streamed on without its agent, and the slots of before must be left.
-    from: 60,
     seeds: 60,
     planted: {
       door: { slotsStay: true },

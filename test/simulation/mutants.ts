@@ -1,4 +1,5 @@
 import { decodeRecord, encodeRecord, leaderRecord } from '../../election/store/records.ts';
+import { WATCH_MUTANTS } from './mutants-watches.ts';
 import { DOOR_MUTANTS } from './mutants-doors.ts';
 import { FORCED_MUTANTS } from './mutants-forced.ts';
 import { acquireWithout, effects, keys, type Mutant, nothing, records, stillReceiving, views } from './planted.ts';
@@ -194,4 +195,5 @@ export const MUTANTS: readonly Mutant[] = [
   },
   ...FORCED_MUTANTS,
   ...DOOR_MUTANTS,
+  ...WATCH_MUTANTS,
 ];

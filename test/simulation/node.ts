@@ -8,6 +8,7 @@ import {
   type Step,
 } from '../../election/core/types.ts';
 import { keysOf } from '../../election/store/keys.ts';
+import { SimClock } from './clock.ts';
 import type { SimContext } from './context.ts';
 import { Effects } from './effects.ts';
 import type { EtcdClient, SimEtcd } from './etcd.ts';
@@ -35,6 +36,8 @@ export interface NodeOptions {
   readonly clockRate: number;
   readonly clockOffsetMs: number;
   readonly withWatchdog: boolean;
+  /** What the wall clock says. People set it, and nothing may depend on it. */
+  readonly wallTime: (trueMs: number) => string;
 }
 
 /** One machine of the cluster: agent, watchdog and PostgreSQL, each a process of its own, and one clock. */
@@ -43,6 +46,7 @@ export class SimNode {
   readonly agent = new SimProcess();
   readonly postgres: SimPostgres;
   readonly watchdog: Watchdog;
+  readonly clock: SimClock;
   readonly options: NodeOptions;
   /** Nothing can be written: neither the agent's state, nor WAL. */
   diskFull = false;
@@ -66,13 +70,14 @@ export class SimNode {
     this.options = options;
     this.name = options.name;
     this.postgres = new SimPostgres(context, options.name);
+    this.clock = new SimClock(() => context.scheduler.nowMs, options.clockRate, options.clockOffsetMs);
     this.watchdog = new Watchdog(context, this);
     this.postgres.onExit = () => this.give({ type: 'postgres-exit' });
   }
 
   /** This machine's clock, ms. */
   get localMs(): number {
-    return this.options.clockOffsetMs + this.#context.scheduler.nowMs * this.options.clockRate;
+    return this.clock.nowMs;
   }
 
   trueMs(localDuration: number): number {
@@ -163,7 +168,7 @@ export class SimNode {
       ...bare,
       nowMs: this.localMs,
       random: random.fraction(),
-      wallTime: `t${scheduler.nowMs.toFixed(0)}`,
+      wallTime: this.options.wallTime(scheduler.nowMs),
     };
     const { state, effects } = this.options.step(this.state, input);
     this.state = state;

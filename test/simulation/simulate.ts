@@ -25,7 +25,7 @@ function main(): void {
   let acknowledged = 0;
   let forced = 0;
   for (let seed = start; seed < start + Number(values.seeds); seed++) {
-    const result = runSeed(seed, { traceLines: Number(values.trace), planted });
+    const result = runSeed(seed, { traceLines: Number(values.trace), planted, onFault: coverage.fault });
     terms += result.terms;
     acknowledged += result.acknowledged;
     forced += result.forced;

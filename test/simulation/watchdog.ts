@@ -40,7 +40,9 @@ export class Watchdog {
 
   /** Whether nobody tampered with it in the last two lease times. */
   get wasSound(): boolean {
-    return !this.process.stopped && this.#context.scheduler.nowMs >= this.unsoundUntilMs;
+    return (
+      !this.process.stopped && !this.#node.clock.standsStill && this.#context.scheduler.nowMs >= this.unsoundUntilMs
+    );
   }
 
   /** Somebody tampered with it. */

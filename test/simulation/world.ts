@@ -28,6 +28,8 @@ export interface Planted {
   readonly step?: (step: Step) => Step;
   readonly withoutWatchdog?: boolean;
   readonly slowRecoveryMs?: number;
+  /** A client whose watch was refused after a compaction hears no more. */
+  readonly compactedIsForever?: boolean;
   /** Of every server's door to followers. */
   readonly door?: Partial<Pick<Door, 'always' | 'slotsAreLoose' | 'slotsStay'>>;
 }
@@ -37,6 +39,9 @@ export interface RunOptions {
   /** Virtual time during which faults happen. */
   readonly faultsForMs?: number;
   readonly traceLines?: number;
+  readonly wallTime?: (trueMs: number) => string;
+  /** Told of each fault, and of those that have not ended when it begins. */
+  readonly onFault?: (fault: string, during: readonly string[]) => void;
 }
 
 export interface RunResult {
@@ -71,15 +76,17 @@ export class World implements SimContext {
     this.trace = new Trace(() => this.scheduler.nowMs, options.traceLines);
     this.network = new Network(this.scheduler, this.random.fork());
     this.etcd = new SimEtcd(this);
-    this.#addNodes(options.planted ?? {});
+    this.etcd.compactedIsForever = options.planted?.compactedIsForever === true;
+    this.#addNodes(options);
     this.checks = new Checks(this, this.nodes);
     this.etcd.onChange = (snapshot) => this.checks.stored(snapshot);
     this.proxies = ['proxy1', 'proxy2'].map((id) => new SimProxy(this, this.etcd, id));
     this.clients = new Clients(this, this.checks, this.nodes.values());
   }
 
-  #addNodes(planted: Planted): void {
+  #addNodes(options: RunOptions): void {
     const { random } = this;
+    const planted = options.planted ?? {};
     const five = random.chance(0.15);
     const withoutFollower: 'hold' | 'go-on' = random.chance(0.25) ? 'hold' : 'go-on';
     this.trace.add('WORLD', `${five ? 5 : 3} nodes, without a follower: ${withoutFollower}`);
@@ -97,6 +104,7 @@ export class World implements SimContext {
         clockRate: 1 + random.between(-drift, drift),
         clockOffsetMs: random.between(0, 1e7),
         withWatchdog: planted.withoutWatchdog !== true,
+        wallTime: options.wallTime ?? ((trueMs) => `t${trueMs.toFixed(0)}`),
       });
       Object.assign(node.postgres.door, planted.door);
       node.postgres.slowRecoveryMs = planted.slowRecoveryMs ?? 0;
@@ -162,7 +170,8 @@ function live(world: World, options: RunOptions): void {
   const { scheduler, random, checks, clients } = world;
   const nodes = [...world.nodes.values()] as [SimNode, ...SimNode[]];
   for (const node of nodes) scheduler.after(random.between(0, 800), () => node.startAgent());
-  const faults = new Faults(world, { nodes, etcd: world.etcd, proxies: world.proxies, ttlMs: TTL_MS });
+  const targets = { nodes, etcd: world.etcd, proxies: world.proxies, ttlMs: TTL_MS };
+  const faults = new Faults(world, targets, options.onFault);
   const fromMs = random.chance(0.2) ? 200 : 6000;
   faults.begin(fromMs, random.pick([1000, 3000, 8000]));
   world.runUntil(fromMs + (options.faultsForMs ?? 60_000));
