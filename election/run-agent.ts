@@ -46,7 +46,7 @@ export async function runAgent(config: LeaseholdConfig, logger: Logger, signal: 
   await using api = disposable(await startNodeApi({ host, port, token: cluster.apiToken, node: control, logger }));
   const clock = bootTimeClock();
   const dieWithAgent = process.env['LEASEHOLD_DIE_WITH_PARENT'] === '1';
-  await using store = disposable(cuttable(createEtcdStore({ endpoints: cluster.etcd, logger })));
+  await using store = disposable(cuttable(createEtcdStore({ endpoints: cluster.etcd, tls: cluster.etcdTls, logger })));
   const { drills } = config;
   const { dataDir, socketDir } = layout;
   faults = new NodeFaults({ drills, store: store.value, dataDir, socketDir, port: agentConfig.listen.port, logger });

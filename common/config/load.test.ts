@@ -123,6 +123,24 @@ test('the result is frozen', () => {
   assert.throws(() => Object.assign(config.proxy.listen, { port: 1 }));
 });
 
+test('TLS to etcd is for https endpoints, and a certificate needs its key', () => {
+  const secure = 'cluster.etcd=https://a:2379,https://b:2379';
+  const given = 'cluster.etcdTls.caFile=/ca.crt';
+  assert.deepEqual(loadConfig({ env: {}, sets: [secure, given] }).config.cluster.etcdTls, { caFile: '/ca.crt' });
+  assert.match(
+    faultsOf({ sets: ['cluster.etcd=https://a:1,http://b:2', given] }).join(),
+    /must be https.*http:\/\/b:2/,
+  );
+  assert.match(
+    faultsOf({ sets: [secure, 'cluster.etcdTls.certFile=/a'] }).join(),
+    /keyFile .*is required with certFile/,
+  );
+  assert.match(
+    faultsOf({ sets: [secure, 'cluster.etcdTls.keyFile=/a'] }).join(),
+    /certFile .*is required with keyFile/,
+  );
+});
+
 test('a pool that may never be as large as it is said to be is a fault', () => {
   const needs: ConfigInputs['needs'] = ['proxy'];
   const faults = faultsOf({ needs, sets: ['proxy.pool.size=100'] }).join();

@@ -1,6 +1,6 @@
 import type { DrillsConfig } from './drills.ts';
 import { listenHosts } from './listen-hosts.ts';
-import type { AgentConfig, LeaseholdConfig, ProxyConfig } from './schema.ts';
+import type { AgentConfig, ClusterConfig, LeaseholdConfig, ProxyConfig } from './schema.ts';
 
 /** The processes that read the configuration. */
 export type ConfigPart = 'agent' | 'proxy';
@@ -19,6 +19,7 @@ export function checkRelations(config: LeaseholdConfig, needs: readonly ConfigPa
   if (cluster.marginMs >= cluster.ttlMs / 2) {
     faults.push({ path: 'cluster.marginMs', message: `must be below half of cluster.ttlMs (${cluster.ttlMs})` });
   }
+  faults.push(...etcdRelations(cluster));
   if (needs.includes('agent') && config.agent === undefined) {
     faults.push({
       path: 'agent',
@@ -35,6 +36,22 @@ export function checkRelations(config: LeaseholdConfig, needs: readonly ConfigPa
   }
   if (config.agent !== undefined) faults.push(...agentRelations(config.agent, needs));
   if (needs.includes('proxy')) faults.push(...proxyRelations(config.proxy), ...drillRelations(config.drills));
+  return faults;
+}
+
+function etcdRelations({ etcd, etcdTls }: ClusterConfig): RelationFault[] {
+  if (etcdTls === undefined) return [];
+  const faults: RelationFault[] = [];
+  const plain = etcd.filter((endpoint) => !endpoint.startsWith('https:'));
+  if (plain.length > 0) {
+    const message = `must be https where cluster.etcdTls is given, and these are not: ${plain.join(', ')}`;
+    faults.push({ path: 'cluster.etcd', message });
+  }
+  if ((etcdTls.certFile === undefined) !== (etcdTls.keyFile === undefined)) {
+    const missing = etcdTls.certFile === undefined ? 'certFile' : 'keyFile';
+    const given = missing === 'certFile' ? 'keyFile' : 'certFile';
+    faults.push({ path: `cluster.etcdTls.${missing}`, message: `is required with ${given}`, missing: true });
+  }
   return faults;
 }
 

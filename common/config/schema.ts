@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { NAME_PATTERN } from '../names.ts';
 import { drillsConfig, drillWindow } from './drills.ts';
+import { etcdConfig } from './etcd.ts';
 
 /**
  * The whole configuration: one file may serve every process of a cluster, each reads its own part.
@@ -30,11 +31,7 @@ export type ClusterSettings = z.output<typeof clusterSettings>;
 
 export const clusterConfig = z.strictObject({
   name: name.default('main'),
-  /** etcd endpoints, `http://host:port`. */
-  etcd: z
-    .array(z.url({ protocol: /^https?$/ }))
-    .min(1)
-    .default(['http://127.0.0.1:2379']),
+  ...etcdConfig,
   /** Lease TTL; 3000 only with an etcd tuned to heartbeat 50 / election 500 (ELECTION.md, "Timings"). */
   ttlMs: z.number().int().min(3000).max(60000).default(5000),
   /** Safety margin of S2 and S5. */

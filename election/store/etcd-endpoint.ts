@@ -1,5 +1,6 @@
 import { Etcd3, type IOptions } from 'etcd3';
 import { StoreError } from '../../common/errors.ts';
+import type { EtcdCredentials } from './etcd-tls.ts';
 
 /** Which of etcd's services a call uses; etcd3 keeps one channel for each. */
 export type EtcdService = 'KV' | 'Lease' | 'Watch' | 'Maintenance';
@@ -11,9 +12,10 @@ export type EtcdService = 'KV' | 'Lease' | 'Watch' | 'Maintenance';
 export class EtcdEndpoint extends Etcd3 {
   readonly url: string;
 
-  constructor(url: string) {
+  constructor(url: string, credentials: EtcdCredentials | null) {
     super({
       hosts: url,
+      ...(credentials === null ? {} : { credentials: credentials as NonNullable<IOptions['credentials']> }),
       faultHandling: { host: () => noPolicy, global: noPolicy },
       grpcOptions: {
         // Each channel has its own connection: after a failure etcd3 drops the channel, and with the process-wide pool

@@ -6,12 +6,14 @@ import { toStoreError, within } from './etcd-call.ts';
 import { prefixRange } from './etcd-codec.ts';
 import { EtcdEndpoint } from './etcd-endpoint.ts';
 import { FollowedPrefix } from './etcd-followed-prefix.ts';
+import { type EtcdCredentials, tlsFault } from './etcd-tls.ts';
 import type { FollowOptions } from './port.ts';
 
 export interface FollowContext extends FollowOptions {
   readonly prefix: string;
   /** Tried in turn. */
   readonly urls: readonly string[];
+  readonly credentials: EtcdCredentials | null;
   readonly logger: Logger;
 }
 
@@ -29,14 +31,14 @@ export async function followPrefix(context: FollowContext): Promise<void> {
   for (let turn = 0; !signal.aborted; turn++) {
     const url = urls[turn % urls.length];
     if (url === undefined) return;
-    const endpoint = new EtcdEndpoint(url);
+    const endpoint = new EtcdEndpoint(url, context.credentials);
     try {
       await followOn(endpoint, followed, context, () => {
         failures = 0;
       });
     } catch (error) {
       if (signal.aborted) return;
-      const failure = toStoreError(error, `etcd: follow at ${url}`);
+      const failure = await explained(toStoreError(error, `etcd: follow at ${url}`), failures, url, context);
       context.logger.debug({ event: 'store.follow-failed', endpoint: url, err: failure }, 'etcd cannot be followed');
       context.onUnreachable(failure);
       const waitMs = RETRY_MS[Math.min(failures++, RETRY_MS.length - 1)];
@@ -45,6 +47,13 @@ export async function followPrefix(context: FollowContext): Promise<void> {
       endpoint.close();
     }
   }
+}
+
+/** gRPC only says that there is no connection; the first time in a row, what TLS makes of it is asked for. */
+async function explained(failure: StoreError, failures: number, url: string, context: FollowContext) {
+  if (failures > 0 || !url.startsWith('https:')) return failure;
+  const reason = await tlsFault(url, context.credentials);
+  return reason === null ? failure : new StoreError(failure.outcome, `${failure.message}: ${reason}`, failure);
 }
 
 /** Ends by an error only: the endpoint's, or the signal's. */

@@ -1,26 +1,32 @@
 import { EtcdLeaseInvalidError } from 'etcd3';
+import type { EtcdTlsConfig } from '../../common/config/etcd.ts';
 import { StoreError } from '../../common/errors.ts';
 import type { Logger } from '../../common/logger.ts';
 import { EtcdCaller } from './etcd-call.ts';
 import { decodeRange, decodeTransaction, encodeTransaction, prefixRange } from './etcd-codec.ts';
 import { EtcdEndpoint } from './etcd-endpoint.ts';
 import { followPrefix } from './etcd-follow.ts';
+import { readEtcdCredentials } from './etcd-tls.ts';
 import { warnOfOldEtcd } from './etcd-version.ts';
 import type { LeaseId, LeaseStore } from './port.ts';
 
 export interface EtcdStoreOptions {
   /** `http://host:port` or `https://host:port`, at least one. */
   readonly endpoints: readonly string[];
+  /** For `https` endpoints; then all of them are. */
+  readonly tls?: EtcdTlsConfig | undefined;
   readonly logger: Logger;
 }
 
 /**
  * The lease store on etcd, through the package etcd3 (keys, transactions, watches; neither its leases nor its
- * elections: ELECTION.md, "The etcd3 client"). Connects when first used. The caller closes it.
+ * elections: ELECTION.md, "The etcd3 client"). Connects when first used. The caller closes it. Throws `ConfigError`
+ * where the files of `tls` cannot be used.
  */
 export function createEtcdStore(options: EtcdStoreOptions): LeaseStore {
   if (options.endpoints.length === 0) throw new StoreError('not-applied', 'etcd: no endpoints are configured');
-  const endpoints = options.endpoints.map((url) => new EtcdEndpoint(url));
+  const credentials = readEtcdCredentials(options.tls);
+  const endpoints = options.endpoints.map((url) => new EtcdEndpoint(url, credentials));
   const caller = new EtcdCaller(endpoints);
   const closing = new AbortController();
   const followers = new Set<Promise<void>>();
@@ -116,7 +122,14 @@ export function createEtcdStore(options: EtcdStoreOptions): LeaseStore {
 
     follow(prefix, follow) {
       const signal = AbortSignal.any([closing.signal, follow.signal]);
-      const running = followPrefix({ ...follow, prefix, signal, urls: options.endpoints, logger: options.logger });
+      const running = followPrefix({
+        ...follow,
+        prefix,
+        signal,
+        urls: options.endpoints,
+        credentials,
+        logger: options.logger,
+      });
       followers.add(running);
       void running.finally(() => followers.delete(running));
     },

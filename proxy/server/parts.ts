@@ -59,7 +59,7 @@ export async function makeParts(options: PartsOptions): Promise<ProxyParts> {
     onParsed: (ms) => metrics.parsed(ms),
   });
   const clock = createLeaseClock();
-  const store = options.store ?? createEtcdStore({ endpoints: cluster.etcd, logger });
+  const store = options.store ?? createEtcdStore({ endpoints: cluster.etcd, tls: cluster.etcdTls, logger });
   const { marginMs, ttlMs } = cluster;
   const lease = createLeaseView({ store, cluster: cluster.name, proxyId: proxy.id, clock, marginMs, ttlMs, logger });
   const auth = new LiveAuth(live, logger);

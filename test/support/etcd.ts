@@ -16,26 +16,48 @@ export interface TestEtcd extends AsyncDisposable {
   start(): Promise<void>;
 }
 
-/** `members` of one cluster, each ready for clients. Whoever starts them disposes of each. */
-export async function startEtcdCluster(members: number, flags: readonly string[] = []): Promise<TestEtcd[]> {
-  const ports = await freePorts(members * 2);
-  const plan = Array.from({ length: members }, (_, index) => ({
-    name: `etcd${index + 1}`,
-    client: `http://127.0.0.1:${ports[index * 2]}`,
-    peer: `http://127.0.0.1:${ports[index * 2 + 1]}`,
-  }));
-  const cluster = plan.map((member) => `${member.name}=${member.peer}`).join(',');
-  return Promise.all(plan.map((member) => startMember(member, cluster, flags)));
+/** With these the member speaks TLS to clients, and asks each for a certificate of this authority. */
+export interface EtcdTlsFiles {
+  readonly caFile: string;
+  readonly certFile: string;
+  readonly keyFile: string;
 }
 
-export async function startEtcd(flags: readonly string[] = []): Promise<TestEtcd> {
-  const [etcd] = await startEtcdCluster(1, flags);
+/** `members` of one cluster, each ready for clients. Whoever starts them disposes of each. */
+export async function startEtcdCluster(
+  members: number,
+  flags: readonly string[] = [],
+  tls: EtcdTlsFiles | null = null,
+): Promise<TestEtcd[]> {
+  const ports = await freePorts(members * 3);
+  const url = (index: number, scheme = 'http') => `${scheme}://127.0.0.1:${ports[index]}`;
+  const plan = Array.from({ length: members }, (_, index) => ({
+    name: `etcd${index + 1}`,
+    client: url(index * 3, tls === null ? 'http' : 'https'),
+    peer: url(index * 3 + 1),
+    health: url(index * 3 + 2),
+  }));
+  const secured =
+    tls === null
+      ? []
+      : [
+          `--cert-file=${tls.certFile}`,
+          `--key-file=${tls.keyFile}`,
+          `--trusted-ca-file=${tls.caFile}`,
+          '--client-cert-auth',
+        ];
+  const cluster = plan.map((member) => `${member.name}=${member.peer}`).join(',');
+  return Promise.all(plan.map((member) => startMember(member, cluster, [...secured, ...flags])));
+}
+
+export async function startEtcd(flags: readonly string[] = [], tls: EtcdTlsFiles | null = null): Promise<TestEtcd> {
+  const [etcd] = await startEtcdCluster(1, flags, tls);
   if (etcd === undefined) throw new Error('no etcd was started');
   return etcd;
 }
 
 async function startMember(
-  member: { readonly name: string; readonly client: string; readonly peer: string },
+  member: { readonly name: string; readonly client: string; readonly peer: string; readonly health: string },
   cluster: string,
   flags: readonly string[],
 ): Promise<TestEtcd> {
@@ -50,6 +72,7 @@ async function startMember(
         '--log-level=error',
         `--listen-client-urls=${member.client}`,
         `--advertise-client-urls=${member.client}`,
+        `--listen-metrics-urls=${member.health}`,
         `--listen-peer-urls=${member.peer}`,
         `--initial-advertise-peer-urls=${member.peer}`,
         `--initial-cluster=${cluster}`,
@@ -58,7 +81,7 @@ async function startMember(
       ],
       { stdio: 'ignore' },
     );
-    await untilHealthy(member.client);
+    await untilHealthy(member.health);
   };
   const stop = async (signal: NodeJS.Signals = 'SIGTERM') => {
     const running = child;
