@@ -120,8 +120,8 @@ export function recordSample(state: FreshnessState, node: string, sample: ProbeS
   const { shown } = sample;
   if (shown === null) return after;
   // By the sample before this one: the statement's own position may be a little later than what it says of transactions.
-  const vouches = (old?.sample?.replayedLsn ?? NO_LSN) >= shown.asked.lsn && problemOf(after, next) === null;
-  return { ...after, settled: afterFollower(state.settled, node, shown, vouches) };
+  const freshAsOfMs = problemOf(after, next) === null ? next.freshAsOfMs : NEVER;
+  return { ...after, settled: afterFollower(state.settled, node, shown, freshAsOfMs) };
 }
 
 /** It does not answer in time, but its connection is not known to be lost: what it has replayed it still shows. */

@@ -151,23 +151,20 @@ async function sampleOnce(
     rows[0] ?? [];
   const inRecovery = recovering === 'true';
   const replayedLsn = lsnOr(replayed, NO_LSN);
-  const flushedLsn = lsnOr(flushed, replayedLsn);
   return {
     sentAtMs,
     answeredAtMs,
     systemId: identity.systemId,
     inRecovery,
     insertLsn: lsnOr(insert, NO_LSN),
-    flushedLsn,
+    flushedLsn: lsnOr(flushed, replayedLsn),
     replayedLsn,
     timeline: inRecovery ? numberOrNull(receivedTimeline) : Number.parseInt(writtenTimeline ?? '0', 16),
     restartTimeline: identity.restartTimeline,
     streaming: status === 'streaming',
     walBlockSize: identity.walBlockSize,
     walSegmentSize: identity.walSegmentSize,
-    // What is not flushed is sent to nobody, hence shown by nobody.
-    running:
-      snapshot === null || snapshot === undefined ? null : { sentAtMs, lsn: flushedLsn, ...parseSnapshot(snapshot) },
+    running: snapshot === null || snapshot === undefined ? null : { sentAtMs, ...parseSnapshot(snapshot) },
     shown: asked === null || !inRecovery ? null : { asked, committed: namedOf(asked, ended, named) },
   };
 }

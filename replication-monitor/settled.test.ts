@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import type { Lsn } from '../common/lsn.ts';
 import {
   afterFollower,
   afterLeader,
@@ -14,13 +13,12 @@ import {
 
 const running = (sentAtMs: number, xmax: number, ...xids: number[]): Running => ({
   sentAtMs,
-  lsn: 0n as Lsn,
   xmax: BigInt(xmax),
   xids: xids.map(BigInt),
 });
 const asked = (settled: Settled): Running => settled.running ?? assert.fail('the leader was not asked');
-const names = (settled: Settled, node: string, xids: number[] | null, vouches = false): Settled =>
-  afterFollower(settled, node, { asked: asked(settled), committed: xids?.map(BigInt) ?? null }, vouches);
+const names = (settled: Settled, node: string, xids: number[] | null, freshAsOfMs = -Infinity): Settled =>
+  afterFollower(settled, node, { asked: asked(settled), committed: xids?.map(BigInt) ?? null }, freshAsOfMs);
 const asOf = (settled: Settled, node: string): number => settled.nodes.get(node)?.asOfMs ?? -Infinity;
 
 describe('what a follower has shown is settled', () => {
@@ -40,13 +38,14 @@ describe('what a follower has shown is settled', () => {
     assert.equal(asOf(settled, 'b'), 10);
   });
 
-  it('everywhere, if the follower had replayed all that the leader had', () => {
-    const settled = names(afterLeader(NOTHING_SETTLED, running(10, 100)), 'b', [], true);
-    assert.equal(settled.everywhereMs, 10);
+  it('everywhere as of when the follower had replayed all that there was, if that is not after the question', () => {
+    const leader = afterLeader(NOTHING_SETTLED, running(10, 100));
+    assert.equal(names(leader, 'b', [], 7).everywhereMs, 7);
+    assert.equal(names(leader, 'b', [], 12).everywhereMs, 10);
   });
 
   it('not where the follower has too much to name', () => {
-    const settled = names(afterLeader(NOTHING_SETTLED, running(10, 100)), 'b', null, true);
+    const settled = names(afterLeader(NOTHING_SETTLED, running(10, 100)), 'b', null, 10);
     assert.deepEqual([asOf(settled, 'b'), settled.everywhereMs], [-Infinity, -Infinity]);
   });
 
@@ -115,6 +114,7 @@ class Model {
   readonly #running = new Set<number>();
   readonly #inserted = new Set<number>();
   readonly #ended = new Set<number>();
+  readonly #marks: { readonly sentAtMs: number; readonly at: number }[] = [];
   readonly #wal: { readonly xid: number; readonly committed: boolean }[] = [];
   readonly #followers = new Map(
     ['b', 'c'].map((node) => [
@@ -171,8 +171,8 @@ class Model {
   askLeader(): void {
     const xmax = Math.max(99, ...this.#ended) + 1;
     const xids = [...this.#running].filter((xid) => xid < xmax).map(BigInt);
-    const lsn = BigInt(this.#wal.length) as Lsn;
-    this.settled = afterLeader(this.settled, { sentAtMs: this.nowMs, lsn, xmax: BigInt(xmax), xids });
+    this.#marks.push({ sentAtMs: this.nowMs, at: this.#wal.length });
+    this.settled = afterLeader(this.settled, { sentAtMs: this.nowMs, xmax: BigInt(xmax), xids });
   }
 
   ask(node: string): void {
@@ -183,7 +183,8 @@ class Model {
     const asks = of.xids.map(Number);
     for (let xid = Number(of.xmax); xid < ended; xid++) asks.push(xid);
     const committed = asks.filter((xid) => follower.shown.has(xid)).map(BigInt);
-    follower.inFlight = { asked: of, committed, vouches: follower.replayed >= Number(of.lsn) };
+    const fresh = this.#marks.findLast(({ at }) => at <= follower.replayed)?.sentAtMs ?? -Infinity;
+    follower.inFlight = { asked: of, committed, freshAsOfMs: fresh };
   }
 
   answer(node: string): void {
@@ -191,7 +192,7 @@ class Model {
     const { inFlight } = follower;
     if (inFlight === null) return;
     follower.inFlight = null;
-    this.settled = afterFollower(this.settled, node, inFlight, inFlight.vouches);
+    this.settled = afterFollower(this.settled, node, inFlight, inFlight.freshAsOfMs);
   }
 
   check(): void {
@@ -236,5 +237,5 @@ function pick(xids: readonly number[], which: number): number | undefined {
 interface Answer {
   readonly asked: Running;
   readonly committed: readonly bigint[];
-  readonly vouches: boolean;
+  readonly freshAsOfMs: number;
 }

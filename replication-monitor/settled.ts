@@ -1,5 +1,3 @@
-import type { Lsn } from '../common/lsn.ts';
-
 /**
  * What followers show and the leader does not: a commit's record is written and sent to followers first, then the leader waits for its
  * quorum, and only then shows the commit. Whoever reads on a follower and then on the leader would miss it for that while.
@@ -15,7 +13,7 @@ import type { Lsn } from '../common/lsn.ts';
 export interface Settled {
   /** The leader's newest answer in this term; null: none yet. */
   readonly running: Running | null;
-  /** What any follower showed before this moment is settled. Found where a follower had replayed all that the leader had when asked. */
+  /** What any follower showed before this moment is settled: by the word of one that had replayed as much as there was then. */
   readonly everywhereMs: number;
   readonly nodes: ReadonlyMap<string, NodeSettled>;
 }
@@ -29,8 +27,6 @@ export interface NodeSettled {
 /** Transactions that the leader was running; from `xmax` on none was known to have ended. */
 export interface Running {
   readonly sentAtMs: number;
-  /** Flushed by then or a little later; followers have no more. */
-  readonly lsn: Lsn;
   readonly xmax: bigint;
   readonly xids: readonly bigint[];
 }
@@ -44,7 +40,8 @@ export interface Shown {
 /** Shown by a follower, and when the leader was asked last it was still running them. */
 interface Pending {
   readonly sentAtMs: number;
-  readonly vouches: boolean;
+  /** The same, for what any follower showed. */
+  readonly everywhereMs: number;
   readonly committed: readonly bigint[];
 }
 
@@ -65,12 +62,16 @@ export function afterLeader(settled: Settled, running: Running): Settled {
   return next;
 }
 
-/** `vouches`: when it was asked it had replayed all that the leader had inserted, so it shows whatever any follower had shown. */
-export function afterFollower(settled: Settled, name: string, shown: Shown, vouches: boolean): Settled {
+/**
+ * `freshAsOfMs`: when it was asked it had replayed all that the leader had inserted at that moment, so it shows whatever any follower showed
+ * before. It can say so of older moments than the question's: what was running then and still is, the question names.
+ */
+export function afterFollower(settled: Settled, name: string, shown: Shown, freshAsOfMs: number): Settled {
   const { asked, committed } = shown;
+  const everywhereMs = Math.min(asked.sentAtMs, freshAsOfMs);
   const node = settled.nodes.get(name) ?? { asOfMs: -Infinity, pending: [] };
   if (committed === null || node.pending.length >= MAX_PENDING) return settled;
-  const added = { ...node, pending: [...node.pending, { sentAtMs: asked.sentAtMs, vouches, committed }] };
+  const added = { ...node, pending: [...node.pending, { sentAtMs: asked.sentAtMs, everywhereMs, committed }] };
   return resolved({ ...settled, nodes: new Map(settled.nodes).set(name, added) }, name);
 }
 
@@ -95,7 +96,7 @@ function resolved(settled: Settled, name: string): Settled {
       continue;
     }
     asOfMs = Math.max(asOfMs, one.sentAtMs);
-    if (one.vouches) everywhereMs = Math.max(everywhereMs, one.sentAtMs);
+    everywhereMs = Math.max(everywhereMs, one.everywhereMs);
   }
   return { running, everywhereMs, nodes: new Map(nodes).set(name, { asOfMs, pending }) };
 }

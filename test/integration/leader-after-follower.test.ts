@@ -29,7 +29,10 @@ describe('a session that has read on a follower misses nothing of it on the lead
   const writers: Promise<unknown>[] = [];
   before(async () => {
     cluster = await ProxyCluster.start({ followers: 2, proxy: WAIT });
-    await cluster.sql('node1', 'CREATE TABLE public.t (i int); GRANT ALL ON t TO app; INSERT INTO t VALUES (0)');
+    await cluster.sql(
+      'node1',
+      'CREATE TABLE public.t (i int); GRANT ALL ON t TO app; INSERT INTO t VALUES (0); CREATE TABLE noise (i int)',
+    );
     const reader = await connect();
     await untilServedBy(reader, LAST, (node) => node === 'node2');
   });
@@ -183,6 +186,10 @@ describe('a session that has read on a follower misses nothing of it on the lead
     await confirm(false);
     next += 1;
     writers.push(cluster.sql('node1', `INSERT INTO t VALUES (${next})`));
+    // Others write on, so that no follower is ever where the leader is.
+    const local = "PERFORM set_config('synchronous_commit', 'local', false);";
+    const noise = 'FOR i IN 1..1500 LOOP INSERT INTO noise VALUES (i); COMMIT; PERFORM pg_sleep(0.002); END LOOP;';
+    writers.push(cluster.sql('node1', `DO $$ BEGIN ${local} ${noise} END $$`).catch(() => undefined));
     await until(async () => (await last(reader)) === next, 'node2 shows it');
     const { process, data } = cluster.node('node2');
     await stopProcess(process, 'SIGQUIT', data);
@@ -192,6 +199,7 @@ describe('a session that has read on a follower misses nothing of it on the lead
     await confirm(true);
     assert.equal(await seen, next);
     await open.query('ROLLBACK');
+    await cluster.sql('node1', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DO $$%'");
     await cluster.restart('node2');
   });
 });

@@ -202,7 +202,7 @@ function acknowledgements(writes: readonly WriteOperation[]): Map<string, number
 /**
  * A session's reads of a key never go back, and see what it was told is committed. `early-view`: it went back to before
  * something that nobody had been told of yet. A follower shows a commit as soon as it has it, the leader when its quorum has
- * confirmed it.
+ * confirmed it, and the proxy waits for that.
  */
 function checkSessions(operations: readonly Operation[], acknowledgedMs: ReadonlyMap<string, number>): Violation[] {
   const found: Violation[] = [];

@@ -27,8 +27,6 @@ export interface TortureReport {
   readonly stallMs: Distribution;
   readonly recoveryMs: Distribution;
   readonly violations: readonly Violation[];
-  /** Reads that went back to before something that nobody had been told of: a known limit (see CHANGELOG.md). */
-  readonly earlyViews: readonly Violation[];
   readonly problems: readonly string[];
 }
 
@@ -47,9 +45,7 @@ export function makeReport(parts: {
   readonly observer: Observer;
   readonly violations: readonly Violation[];
 }): TortureReport {
-  const { options, leftOut, recorder, nemesis, observer } = parts;
-  const earlyViews = parts.violations.filter(({ rule }) => rule === 'early-view');
-  const violations = parts.violations.filter(({ rule }) => rule !== 'early-view');
+  const { options, leftOut, recorder, nemesis, observer, violations } = parts;
   const problems = [...recorder.faults, ...observer.violations];
   if (recorder.counts.acknowledged === 0) problems.push('no write was acknowledged: nothing was tested');
   const stalls = nemesis.rounds.map((round) => longestGap(recorder.acknowledgedMs, round.startMs, endOf(round)));
@@ -73,7 +69,6 @@ export function makeReport(parts: {
       nemesis.rounds.flatMap(({ healedMs, recoveredMs }) => (recoveredMs === null ? [] : [recoveredMs - healedMs])),
     ),
     violations,
-    earlyViews,
     problems,
   };
 }
@@ -100,7 +95,6 @@ export function printReport(report: TortureReport): string {
     `longest stall of a round: ${spread(stallMs)}`,
     `from the last heal until all was whole: ${spread(recoveryMs)}`,
     ...report.problems.map((text) => `PROBLEM ${text}`),
-    `reads that went back to before what nobody had been told of: ${report.earlyViews.length}`,
     report.violations.length === 0 ? 'no violation' : `${report.violations.length} VIOLATIONS`,
     ...shown,
     report.passed ? 'passed' : `FAILED (seed ${report.seed})`,
