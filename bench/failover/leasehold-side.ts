@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { parse } from 'yaml';
 import { packageVersion } from '../../ops/paths.ts';
+import { RENEW_EVERY_MS } from '../../election/core/lease-deadline.ts';
 import { identityFor } from '../../election/postgres/identity.ts';
 import { killAllProcesses, sendSignal } from '../../election/postgres/processes.ts';
 import { createEtcdStore } from '../../election/store/etcd.ts';
@@ -26,6 +27,7 @@ class LeaseholdSide implements Side {
   readonly name = 'leasehold';
   readonly about: string;
   readonly port: number;
+  readonly cycleMs = RENEW_EVERY_MS;
   readonly #cluster: LocalCluster;
   readonly #uid = identityFor(undefined).uid;
   readonly #etcd: string;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { changeUnderLoad } from './pgbench-load.ts';
 import type { Scenario } from './schedule.ts';
 import type { Observed, Side } from './side.ts';
@@ -29,6 +30,8 @@ const WARM = 200;
 export async function measure(side: Side, scenario: Scenario, run: number): Promise<Measurement> {
   try {
     await side.settle();
+    // It was in step at a moment that its own loop chose.
+    await sleep(Math.random() * side.cycleMs);
     return await (scenario === 'switchover' ? switchoverRun(side, run) : faultRun(side, scenario, run));
   } catch (error) {
     const errors = { [(error as Error).message.split('\n')[0] ?? '']: 1 };

@@ -5,6 +5,8 @@ export interface Side extends AsyncDisposable {
   readonly about: string;
   /** Where clients connect. */
   readonly port: number;
+  /** What it does comes round in this time: a fault falls anywhere in it. */
+  readonly cycleMs: number;
   /** Resolves when all nodes are in step and writes go on; rejects after a bound. */
   settle(): Promise<void>;
   /** SIGKILL to every process of the leader's PostgreSQL; resolves when all are gone. */

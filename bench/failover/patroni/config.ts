@@ -21,13 +21,13 @@ export const DEFAULT: PatroniMode = {
 
 /**
  * The least values that its documentation permits (ttl 20, loop_wait 1, retry_timeout 3), a leader that crashed is not waited
- * for, and HAProxy asks ten times a second and believes the first answer.
+ * for, and HAProxy asks four times a second and believes the first answer.
  * https://patroni.readthedocs.io/en/latest/dynamic_configuration.html
  */
 export const AGGRESSIVE: PatroniMode = {
   name: 'patroni, most aggressive',
   timings: { ttl: 20, loop_wait: 1, retry_timeout: 3, primary_start_timeout: 0 },
-  checks: 'inter 100ms fall 1 rise 1 on-marked-down shutdown-sessions',
+  checks: 'inter 250ms fall 1 rise 1 on-marked-down shutdown-sessions',
 };
 
 export interface PatroniNode {

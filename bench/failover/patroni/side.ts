@@ -57,6 +57,7 @@ class PatroniSide implements Side {
   readonly name: string;
   readonly about: string;
   readonly port: number;
+  readonly cycleMs: number;
   readonly #parts: Parts;
   readonly #nodes: readonly PatroniNode[];
   readonly #running = new Map<string, ChildProcess>();
@@ -67,6 +68,7 @@ class PatroniSide implements Side {
     const { ttl, loop_wait, retry_timeout, primary_start_timeout } = mode.timings;
     this.#parts = parts;
     this.name = mode.name;
+    this.cycleMs = loop_wait * 1000;
     this.port = ports[0] as number;
     this.about = `${parts.programs.versions}: ttl ${ttl}, loop_wait ${loop_wait}, retry_timeout ${retry_timeout}, primary_start_timeout ${primary_start_timeout}, synchronous_mode on; HAProxy \`${mode.checks}\``;
     this.#nodes = NODES.map((name, index) => ({
