@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Attempt } from '../../proxy/drill/attempts.ts';
 import { changeUnderLoad } from './pgbench-load.ts';
 import type { Scenario } from './schedule.ts';
 import type { Observed, Side } from './side.ts';
@@ -53,8 +54,8 @@ async function faultRun(side: Side, scenario: 'crash' | 'host', run: number): Pr
   const goneMs = performance.now();
   const { attempts, stallMs, errors, reconnects } = await writer.finish(goneMs).finally(restore);
   const acknowledged = attempts.filter(({ outcome }) => outcome === 'acknowledged');
-  const firstMs = acknowledged.find(({ endedMs }) => endedMs > goneMs)?.endedMs;
-  const observed = (await observation?.(struckMs, firstMs ?? Number.NaN)) ?? null;
+  const firstMs = endOfLongestGap(acknowledged, goneMs);
+  const observed = (await observation?.(struckMs, firstMs)) ?? null;
   await side.settle();
   const lost = await missingAppends(side.port, id, attempts);
   return {
@@ -69,6 +70,14 @@ async function faultRun(side: Side, scenario: 'crash' | 'host', run: number): Pr
     lost,
     observed,
   };
+}
+
+function endOfLongestGap(acknowledged: readonly Attempt[], fromMs: number): number {
+  const gaps = acknowledged
+    .slice(1)
+    .map(({ endedMs }, i) => ({ endedMs, ms: endedMs - (acknowledged[i]?.endedMs ?? 0) }));
+  const longest = gaps.filter(({ endedMs }) => endedMs > fromMs).sort((a, b) => b.ms - a.ms)[0];
+  return longest?.endedMs ?? Number.NaN;
 }
 
 async function switchoverRun(side: Side, run: number): Promise<Measurement> {

@@ -3,11 +3,12 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { clientProgram } from '../../test/support/pgbench.ts';
+import { clientProgram, initialisePgbench } from '../../test/support/pgbench.ts';
 import { clientErrors, type LoggedTransaction, parsePgbenchLog, type Stalls, stallsOf } from './pgbench-log.ts';
 import { query } from './writer.ts';
 
-export const SCALE = 10;
+const SCALE = 10;
+const TRIES = 4;
 const CLIENTS = 32;
 /** Of one pgbench: before, in and after the change of the leader. */
 const SECONDS = 6;
@@ -41,6 +42,18 @@ export interface LoadResult {
   readonly restarts: number;
   /** Acknowledged transactions that are not in the history. */
   readonly lost: number;
+}
+
+/** A million rows at once may be too much for a busy machine at the first try; it is not what is measured. */
+export async function prepareLoad(port: number): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await initialisePgbench(port, SCALE);
+    } catch (error) {
+      if (tries === TRIES) throw error;
+      await sleep(2000);
+    }
+  }
 }
 
 interface Instance {

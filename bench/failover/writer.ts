@@ -40,10 +40,10 @@ export class Writer {
     this.#working = this.#work();
   }
 
-  /** So many writes whose answer came after `sinceMs`. */
+  /** So many writes that were sent after `sinceMs`: an answer that arrived before may be looked at only later. */
   async untilAcknowledged(count: number, sinceMs = 0): Promise<void> {
     const endMs = performance.now() + PATIENCE_MS;
-    const seen = () => this.#attempts.filter((one) => one.outcome === 'acknowledged' && one.endedMs > sinceMs);
+    const seen = () => this.#attempts.filter((one) => one.outcome === 'acknowledged' && one.sentMs > sinceMs);
     while (seen().length < count) {
       if (performance.now() > endMs) throw new Error(`no write was acknowledged within ${PATIENCE_MS / 1000} s`);
       await sleep(20);
