@@ -141,6 +141,29 @@ test('TLS to etcd is for https endpoints, and a certificate needs its key', () =
   );
 });
 
+test('TLS between nodes is asked of all of them: each must offer it, and know whom to believe', () => {
+  const agent = {
+    LEASEHOLD_AGENT_NODE: 'n1',
+    LEASEHOLD_AGENT_DATA_DIR: '/d',
+    LEASEHOLD_AGENT_LISTEN_PORT: '5432',
+    LEASEHOLD_AGENT_REPLICATION_PASSWORD: 'p',
+    LEASEHOLD_SERVICE_PASSWORD: 's',
+  };
+  const faults = (...sets: string[]) => {
+    try {
+      loadConfig({ env: agent, sets, needs: ['agent'] });
+      return '';
+    } catch (error) {
+      return String(error);
+    }
+  };
+  const mode = 'agent.replication.tls.mode=verify-full';
+  const ssl = 'agent.postgres.parameters.ssl=on';
+  assert.equal(faults(mode, ssl, 'agent.replication.tls.caFile=/ca'), '');
+  assert.match(faults(mode, ssl), /replication\.tls\.caFile.* is required by mode verify-full/);
+  assert.match(faults('agent.replication.tls.mode=require'), /parameters\.ssl.* must be on, with ssl_cert_file/);
+});
+
 test('a pool that may never be as large as it is said to be is a fault', () => {
   const needs: ConfigInputs['needs'] = ['proxy'];
   const faults = faultsOf({ needs, sets: ['proxy.pool.size=100'] }).join();

@@ -1,5 +1,6 @@
 import type { DrillsConfig } from './drills.ts';
 import { listenHosts } from './listen-hosts.ts';
+import { encryptsAlways } from './replication.ts';
 import type { AgentConfig, ClusterConfig, LeaseholdConfig, ProxyConfig } from './schema.ts';
 
 /** The processes that read the configuration. */
@@ -74,6 +75,20 @@ function drillRelations({ schedule, dsn, maxSeconds }: DrillsConfig): RelationFa
   return faults;
 }
 
+/** Any node may lead, so each must offer what all of them ask for. */
+function replicationRelations({ replication, postgres }: AgentConfig): RelationFault[] {
+  const faults: RelationFault[] = [];
+  const { mode, caFile } = replication.tls;
+  if (mode.startsWith('verify') && caFile === undefined) {
+    faults.push({ path: 'agent.replication.tls.caFile', message: `is required by mode ${mode}`, missing: true });
+  }
+  if (encryptsAlways(replication) && !/^(on|true|yes|1)$/i.test(postgres.parameters['ssl'] ?? '')) {
+    const message = `must be on, with ssl_cert_file and ssl_key_file, where agent.replication.tls.mode is ${mode}`;
+    faults.push({ path: 'agent.postgres.parameters.ssl', message });
+  }
+  return faults;
+}
+
 function agentRelations(agent: AgentConfig, needs: readonly ConfigPart[]): RelationFault[] {
   const faults: RelationFault[] = [];
   if (agent.api.port !== 0 && agent.api.port === agent.listen.port) {
@@ -86,6 +101,7 @@ function agentRelations(agent: AgentConfig, needs: readonly ConfigPart[]): Relat
       missing: true,
     });
   }
+  if (needs.includes('agent')) faults.push(...replicationRelations(agent));
   const owners = new Set(['postgres', ...agent.bootstrap.roles.map((role) => role.name)]);
   for (const [index, database] of agent.bootstrap.databases.entries()) {
     if (owners.has(database.owner)) continue;

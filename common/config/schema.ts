@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { NAME_PATTERN } from '../names.ts';
 import { drillsConfig, drillWindow } from './drills.ts';
 import { etcdConfig } from './etcd.ts';
+import { replicationConfig } from './replication.ts';
 
 /**
  * The whole configuration: one file may serve every process of a cluster, each reads its own part.
@@ -67,7 +68,7 @@ export const agentConfig = z.strictObject({
       hba: z.array(z.string()).default([]),
     })
     .prefault({}),
-  replication: z.strictObject({ user: z.string().default('leasehold_replication'), password: secret }),
+  replication: replicationConfig,
   /** Roles and databases made once, when the cluster is initialised. */
   bootstrap: z
     .strictObject({

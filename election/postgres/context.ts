@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { encryptsAlways } from '../../common/config/replication.ts';
 import type { AgentConfig, ClusterConfig, ServiceConfig } from '../../common/config/schema.ts';
 import type { Logger } from '../../common/logger.ts';
 import { findBinaries, type PostgresProgram } from './binaries.ts';
@@ -124,7 +125,9 @@ export class ServerContext {
       generation: this.#generation,
     });
     const { leads, open } = this;
-    const hba = { replicationUser: agent.replication.user, leads, open, lines: agent.postgres.hba };
+    const { replication } = agent;
+    const admitted = { replicationUser: replication.user, clear: !encryptsAlways(replication), leads };
+    const hba = { ...admitted, open, lines: agent.postgres.hba };
     await writeFileAtomically(this.layout.hbaFile, renderHba(hba), this.user);
     await writeFileAtomically(this.layout.configFile, config, this.user);
   }
@@ -174,7 +177,7 @@ export class ServerContext {
 
   #conninfo(): string {
     const { replication } = this.options.agent;
-    return this.peer === null ? '' : primaryConninfo(this.peer, this.node, replication.user, this.layout.passFile);
+    return this.peer === null ? '' : primaryConninfo(this.peer, this.node, replication, this.layout.passFile);
   }
 
   async #waitForGeneration(connection: LocalConnection, signal: AbortSignal): Promise<void> {

@@ -7,7 +7,7 @@ import { NOBODY_RULE, type ServerContext } from './context.ts';
 import { PostgresEnvironmentError, RewindFailed } from './errors.ts';
 import { handOver, removeDurably, syncFolder, writeFileDurably } from './files.ts';
 import type { DataDirectory, PeerAddress } from './port.ts';
-import { renderConninfo } from './settings.ts';
+import { peerConninfo, renderConninfo } from './settings.ts';
 
 type Unfinished = 'initdb' | 'rewind';
 
@@ -80,10 +80,7 @@ export async function cloneData(
   const { layout } = context;
   await rm(layout.cloneDir, { recursive: true, force: true });
   const source = renderConninfo({
-    host: from.host,
-    port: from.port,
-    user: context.options.agent.replication.user,
-    passfile: layout.passFile,
+    ...peerConninfo(from, context.options.agent.replication, layout.passFile),
     application_name: `${context.node} clone`,
     connect_timeout: 5,
   });
@@ -146,10 +143,7 @@ export async function rewindData(
   try {
     if (!(await readControlData(context, signal)).cleanShutdown) await recover(signal);
     const source = renderConninfo({
-      host: from.host,
-      port: from.port,
-      user: context.options.agent.replication.user,
-      passfile: layout.passFile,
+      ...peerConninfo(from, context.options.agent.replication, layout.passFile),
       dbname: 'postgres',
       application_name: `${context.node} rewind`,
       connect_timeout: 5,

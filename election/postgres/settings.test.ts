@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { replicationConfig } from '../../common/config/replication.ts';
 import { parseTerm } from '../../common/lsn.ts';
 import {
   commandLine,
@@ -18,6 +19,8 @@ import {
 
 const dynamic = { primaryConninfo: "host='a'", primarySlotName: 's', synchronousStandbyNames: '', generation: 7 };
 
+const replication = replicationConfig.parse({ user: 'repl', password: 'p' });
+
 describe('the files that the agent writes for PostgreSQL', () => {
   test('quotes and backslashes of a setting survive', () => {
     assert.equal(quoteSetting(`it's a \\`), `'it''s a \\\\'`);
@@ -32,7 +35,7 @@ describe('the files that the agent writes for PostgreSQL', () => {
   });
 
   test('a follower names itself, its passfile and no password', () => {
-    const text = primaryConninfo({ node: 'b', term: parseTerm(7), host: 'h', port: 1 }, 'a', 'repl', '/p');
+    const text = primaryConninfo({ node: 'b', term: parseTerm(7), host: 'h', port: 1 }, 'a', replication, '/p');
     assert.match(text, /application_name='a'/);
     assert.match(text, /passfile='\/p'/);
     assert.doesNotMatch(text, /password=/);
@@ -74,22 +77,40 @@ describe('the files that the agent writes for PostgreSQL', () => {
 
   test('a fenced server admits the agent and replication only, whatever the configuration adds', () => {
     const lines = ['host all all 10.0.0.0/8 trust'];
-    const fenced = renderHba({ replicationUser: 'r"x', leads: true, open: false, lines });
+    const fenced = renderHba({ clear: true, replicationUser: 'r"x', leads: true, open: false, lines });
     assert.doesNotMatch(fenced, /trust|all all 0/);
     assert.match(fenced, /host replication "r""x"/);
-    const open = renderHba({ replicationUser: 'r', leads: true, open: true, lines });
+    const open = renderHba({ clear: true, replicationUser: 'r', leads: true, open: true, lines });
     assert.ok(open.indexOf('trust') > open.indexOf('host all leasehold 0.0.0.0/0 reject'));
     assert.match(open, /host all all ::\/0 scram-sha-256/);
   });
 
   test('a server that does not lead refuses followers, clones and rewinds before any other line is looked at', () => {
     const lines = ['host replication all all trust', 'host all all all trust'];
-    const follower = renderHba({ replicationUser: 'r', leads: false, open: true, lines });
+    const follower = renderHba({ clear: true, replicationUser: 'r', leads: false, open: true, lines });
     for (const database of ['replication', 'postgres']) {
       const refused = follower.indexOf(`host ${database} "r" ::/0 reject`);
       assert.ok(refused > 0 && refused < follower.indexOf('trust'));
       assert.doesNotMatch(follower, new RegExp(`host ${database} "r" \\S+ scram`));
     }
+  });
+
+  test('where nothing may go in the clear, a leader refuses who comes so', () => {
+    const lines = ['host replication all all trust'];
+    const text = renderHba({ replicationUser: 'r', clear: false, leads: true, open: true, lines });
+    for (const database of ['replication', 'postgres']) {
+      const admitted = text.indexOf(`hostssl ${database} "r" ::/0 scram-sha-256`);
+      const refused = text.indexOf(`host ${database} "r" ::/0 reject`);
+      assert.ok(admitted > 0 && admitted < refused && refused < text.indexOf('trust'));
+    }
+  });
+
+  test('connections to other nodes use the TLS that the configuration asks for', () => {
+    const peer = { node: 'b', term: parseTerm(7), host: 'h', port: 1 };
+    const tls = { mode: 'verify-full', caFile: '/ca' } as const;
+    const text = primaryConninfo(peer, 'a', { ...replication, tls }, '/p');
+    assert.match(text, /sslmode='verify-full' sslrootcert='\/ca'/);
+    assert.match(primaryConninfo(peer, 'a', replication, '/p'), /sslmode='prefer'(?! sslrootcert)/);
   });
 
   test('each operating-system user is named once', () => {

@@ -1,4 +1,5 @@
 import type { Term } from '../../common/lsn.ts';
+import type { ReplicationConfig } from '../../common/config/replication.ts';
 import type { PeerAddress } from './port.ts';
 
 /** The agent's own superuser. It logs in over the private Unix socket only, by the operating system's word. */
@@ -136,12 +137,14 @@ export function renderConninfo(fields: Readonly<Record<string, string | number>>
 }
 
 /** How a follower's WAL receiver reaches its leader. The password is in the passfile, not here. */
-export function primaryConninfo(peer: PeerAddress, node: string, user: string, passFile: string): string {
+export function primaryConninfo(
+  peer: PeerAddress,
+  node: string,
+  replication: ReplicationConfig,
+  passFile: string,
+): string {
   return renderConninfo({
-    host: peer.host,
-    port: peer.port,
-    user,
-    passfile: passFile,
+    ...peerConninfo(peer, replication, passFile),
     application_name: node,
     connect_timeout: 2,
     keepalives_idle: 5,
@@ -149,6 +152,12 @@ export function primaryConninfo(peer: PeerAddress, node: string, user: string, p
     keepalives_count: 2,
     tcp_user_timeout: 5000,
   });
+}
+
+/** What every connection to another node begins with: of a WAL receiver, pg_basebackup and pg_rewind. */
+export function peerConninfo(peer: PeerAddress, { user, tls }: ReplicationConfig, passFile: string) {
+  const authority = tls.caFile === undefined ? {} : { sslrootcert: tls.caFile };
+  return { host: peer.host, port: peer.port, user, passfile: passFile, sslmode: tls.mode, ...authority };
 }
 
 /** libpq's password file: any server, this user. Colons and backslashes are escaped. */
@@ -175,6 +184,8 @@ export const SLOT_PREFIX = 'leasehold_';
 
 export interface HbaOptions {
   readonly replicationUser: string;
+  /** Whether these may come in the clear. */
+  readonly clear: boolean;
   /** Whether followers, clones and rewinds are admitted: nobody takes anything from a server that does not lead. */
   readonly leads: boolean;
   /** Whether applications are let in. */
@@ -188,13 +199,16 @@ export function renderHba(options: HbaOptions): string {
   const replication = quoteHba(options.replicationUser);
   const everywhere = ['0.0.0.0/0', '::/0'];
   const method = options.leads ? 'scram-sha-256' : 'reject';
+  const admit = (database: string, net: string): string[] => {
+    if (options.clear) return [`host ${database} ${replication} ${net} ${method}`];
+    return [`hostssl ${database} ${replication} ${net} ${method}`, `host ${database} ${replication} ${net} reject`];
+  };
   const fenced = [
     `local all ${AGENT_ROLE} peer map=leasehold`,
     `local replication ${AGENT_ROLE} peer map=leasehold`,
     ...everywhere.map((net) => `host all ${AGENT_ROLE} ${net} reject`),
-    ...everywhere.map((net) => `host replication ${replication} ${net} ${method}`),
     // pg_rewind reads files over an ordinary connection.
-    ...everywhere.map((net) => `host postgres ${replication} ${net} ${method}`),
+    ...['replication', 'postgres'].flatMap((database) => everywhere.flatMap((net) => admit(database, net))),
   ];
   const open = [
     ...options.lines,

@@ -19,13 +19,20 @@ export const PASSWORD = "re'pl\\:1";
 
 export const signal = (): AbortSignal => AbortSignal.timeout(30_000);
 
-export function makeNode(folder: string, name: string, port: number): Node {
+/** What a node's configuration has beside the rest. */
+export interface NodeExtra {
+  readonly parameters?: Readonly<Record<string, string>>;
+  readonly tls?: object;
+}
+
+export function makeNode(folder: string, name: string, port: number, extra: NodeExtra = {}): Node {
   const dataDir = join(folder, name, 'data');
   const agent = agentConfig.parse({
     node: name,
     dataDir,
     listen: { port },
-    replication: { password: PASSWORD },
+    postgres: { parameters: extra.parameters ?? {} },
+    replication: { password: PASSWORD, tls: extra.tls ?? {} },
     bootstrap: {
       superuserPassword: 'postgres',
       roles: [{ name: 'app', password: 'app' }],
