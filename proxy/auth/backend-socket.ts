@@ -1,6 +1,7 @@
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { LeaseholdError } from '../../common/errors.ts';
+import { DirectSocket } from '../net/direct-socket.ts';
 import * as encode from '../wire/encode.ts';
 import { abortError, ConnectionClosed, HandshakeReader, ignoreErrors, socketEvent } from './handshake.ts';
 import type { BackendTarget } from './types.ts';
@@ -16,9 +17,8 @@ export class BackendTlsError extends LeaseholdError {
 export async function openSocket(target: BackendTarget, signal: AbortSignal): Promise<Socket> {
   const { host, port } = target;
   if (signal.aborted) throw abortError(signal);
-  const socket = isUnixSocket(target)
-    ? connectTcp({ path: `${host}/.s.PGSQL.${port}` })
-    : connectTcp({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 5000 });
+  const socket = new DirectSocket({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 5000 });
+  socket.connect(isUnixSocket(target) ? { path: `${host}/.s.PGSQL.${port}` } : { host, port });
   ignoreErrors(socket);
   await settled(socket, 'connect', signal, (error) => unreachable(`${host}:${port}`, reasonOf(error), error));
   return socket;

@@ -1,8 +1,10 @@
 import type { BackendLogin } from '../auth/types.ts';
 import type { SettingsImage } from '../routing/settings-image.ts';
+import { onChunks, writeAllTo, writeTo } from '../net/direct-socket.ts';
 import { decodeErrorFields, type ErrorFields } from '../wire/decode.ts';
 import { TERMINATE } from '../wire/encode.ts';
 import { FrameReader, type FrameSink, gatherLimits } from '../wire/frames.ts';
+import { ERROR, NOTICE, PARAMETER_STATUS, READY } from '../wire/message-types.ts';
 import { BackendParameters } from './backend-parameters.ts';
 import { BackendStatements } from './backend-statements.ts';
 import { sendCancelRequest } from './cancel.ts';
@@ -41,10 +43,6 @@ export interface BackendOwner {
   onBackendGone(backend: Backend): void;
 }
 
-const PARAMETER_STATUS = 0x53;
-const NOTICE = 0x4e;
-const ERROR = 0x45;
-const READY = 0x5a;
 /** How long a server may take to close a connection that it was asked to close. */
 const LINGER_MS = 1_000;
 const LIMITS = gatherLimits('123ACEGHIKNRSZWncstv', 1 << 20, 'TDdV');
@@ -153,10 +151,20 @@ export class Backend implements FrameSink {
 
   /** False: pause whoever feeds it until `onBackendDrain`. */
   write(bytes: Buffer): boolean {
+    this.#asks();
+    return writeTo(this.#socket, bytes);
+  }
+
+  /** The same of several messages, in one write. */
+  writeAll(messages: readonly Buffer[]): boolean {
+    this.#asks();
+    return writeAllTo(this.#socket, messages);
+  }
+
+  #asks(): void {
     this.flushRelayed();
     if (this.#status !== 0) this.#owner.onBackendAsked(this);
     this.#status = 0;
-    return this.#socket.write(bytes);
   }
 
   /** See `Relay`. Written with the next `write`, or by `flushRelayed` at the chunk's end. */
@@ -179,14 +187,6 @@ export class Backend implements FrameSink {
 
   get bytesRead(): number {
     return this.#socket.bytesRead;
-  }
-
-  cork(): void {
-    this.#socket.cork();
-  }
-
-  uncork(): void {
-    this.#socket.uncork();
   }
 
   get needsDrain(): boolean {
@@ -266,7 +266,7 @@ export class Backend implements FrameSink {
 
   #listen(): void {
     const socket = this.#socket;
-    socket.on('data', (chunk: Buffer) => {
+    onChunks(socket, (chunk) => {
       if (this.#closed) return;
       if (this.askedAtMs !== 0) this.#owner.onBackendAnswered(this);
       try {

@@ -8,6 +8,7 @@ import type { AdminProviders, ProxyControl, StopMode } from '../admin/types.ts';
 import type { Drills } from '../drill/runner.ts';
 import type { SessionContext } from '../session/context.ts';
 import type { Session } from '../session/session.ts';
+import { bytesWrittenTo } from '../net/direct-socket.ts';
 import { drainSessions } from './drain.ts';
 import type { DisabledDatabases } from './operations.ts';
 import { errorResponse } from '../wire/encode.ts';
@@ -240,7 +241,7 @@ export class FrontDoor {
 }
 
 function account({ activity, socket }: Session): void {
-  activity.account(socket.bytesRead, socket.bytesWritten);
+  activity.account(socket.bytesRead, bytesWrittenTo(socket));
 }
 
 function describe({ client, socket, processId, told }: Session): Record<string, unknown> {

@@ -2,6 +2,7 @@ import { createServer, isIPv6, type Server, type Socket } from 'node:net';
 import { ANY_ADDRESS, listenHosts } from '../../common/config/listen-hosts.ts';
 import type { ProxyConfig } from '../../common/config/schema.ts';
 import { LeaseholdError } from '../../common/errors.ts';
+import { DirectSocket } from '../net/direct-socket.ts';
 import { listenOnUnixSocket, type UnixSocket } from './unix-socket.ts';
 
 /** Connections that the kernel keeps while they wait to be accepted. */
@@ -30,7 +31,7 @@ export async function openDoors(
   try {
     for (const host of hosts) {
       const opened = await listen({ ...at, host, port, ipv6Only: hosts.length > 1 && isIPv6(host) }, (socket) =>
-        onConnection(socket, false),
+        onConnection(DirectSocket.adopt(socket), false),
       ).catch((error: unknown) => {
         if (isAbsentFamily(error) && servers.length > 0 && ANY_ADDRESS.includes(host)) return null;
         throw error;
@@ -42,7 +43,7 @@ export async function openDoors(
     if (at.unixSocketDir !== undefined) {
       const mode = Number.parseInt(at.unixSocketMode, 8);
       const socket = { folder: at.unixSocketDir, port, mode, takeOver: at.reusePort, backlog: BACKLOG };
-      unix = await listenOnUnixSocket(socket, (each) => onConnection(each, true));
+      unix = await listenOnUnixSocket(socket, (each) => onConnection(DirectSocket.adopt(each), true));
       servers.push(unix.server);
     }
   } catch (error) {

@@ -1,5 +1,6 @@
 import { decodeErrorFields } from '../wire/decode.ts';
 import { errorResponse, withName } from '../wire/encode.ts';
+import { COMMAND_COMPLETE, ERROR, NOTICE, NOTIFICATION, PARAMETER_STATUS } from '../wire/message-types.ts';
 import type { Recovery } from '../routing/retry.ts';
 import type { BackendLoss } from '../pool/backend.ts';
 import { isTagInDoubt, tellInDoubt } from './cancel.ts';
@@ -14,11 +15,6 @@ import { XID_ENTRY } from './outcome.ts';
 import { losesState } from './sequences.ts';
 import type { Session } from './session.ts';
 
-const PARAMETER_STATUS = 0x53;
-const NOTICE = 0x4e;
-const NOTIFICATION = 0x41;
-const COMMAND_COMPLETE = 0x43;
-
 /** One message (or the first part of one) of the session's server. */
 export function onAnswer(session: Session, type: number, buffer: Buffer, start: number, end: number): void {
   if (type === PARAMETER_STATUS) return; // told before ReadyForQuery
@@ -30,7 +26,7 @@ export function onAnswer(session: Session, type: number, buffer: Buffer, start: 
   const entry = exchange.head;
   if (entry === undefined) {
     // Between units only the end of the connection announces itself, and that is told by its loss.
-    if (type !== 0x45) session.backend?.lose('the server spoke unasked');
+    if (type !== ERROR) session.backend?.lose('the server spoke unasked');
     return;
   }
   switch (exchange.onAnswer(type, buffer, start, end)) {

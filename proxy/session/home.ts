@@ -1,6 +1,7 @@
 import type { Backend, BackendUser } from '../pool/backend.ts';
 import { runInternal } from '../pool/internal-query.ts';
 import type { Pool } from '../pool/pool.ts';
+import { ERROR, NOTICE, PARAMETER_STATUS } from '../wire/message-types.ts';
 import { NO_SETTINGS } from '../routing/settings-image.ts';
 import { INTERNAL_TIMEOUT_MS } from './limits.ts';
 
@@ -52,6 +53,7 @@ export class Home implements BackendUser {
   }
 
   onBackendMessage(type: number): void {
+    // After an ERROR, a FATAL, the end of the connection follows.
     if (type !== NOTICE && type !== PARAMETER_STATUS && type !== ERROR) this.#backend?.lose('the server spoke unasked');
   }
 
@@ -68,11 +70,6 @@ export class Home implements BackendUser {
     this.#pool = null;
   }
 }
-
-const NOTICE = 0x4e;
-const PARAMETER_STATUS = 0x53;
-/** A FATAL, and the end of the connection follows. */
-const ERROR = 0x45;
 
 /** Takes everything of a session off a connection, what nobody noted too. One that does not answer is closed. */
 export function resetAndGive(backend: Backend, pool: Pool): void {

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { writeAllTo, writeTo } from '../net/direct-socket.ts';
 
 /**
  * What goes to the client: slices of what servers sent and the proxy's own messages, in order. They are collected
@@ -60,12 +61,10 @@ export class ClientOutput {
       return true;
     }
     const slice = this.#start === 0 && this.#end === last.length ? last : last.subarray(this.#start, this.#end);
-    if (this.#before.length === 0) return this.#socket.write(slice);
-    this.#socket.cork();
-    for (const each of this.#before) this.#socket.write(each);
+    if (this.#before.length === 0) return writeTo(this.#socket, slice);
+    this.#before.push(slice);
+    const fits = writeAllTo(this.#socket, this.#before);
     this.#before.length = 0;
-    const fits = this.#socket.write(slice);
-    this.#socket.uncork();
     return fits;
   }
 

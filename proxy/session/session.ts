@@ -3,6 +3,7 @@ import type { AcceptedClient } from '../auth/types.ts';
 import type { Backend, BackendLoss, BackendUser } from '../pool/backend.ts';
 import type { OwnValues } from '../routing/own-settings.ts';
 import type { SettingsImage } from '../routing/settings-image.ts';
+import { onChunks } from '../net/direct-socket.ts';
 import { readyStatus } from '../routing/transaction.ts';
 import { errorResponse } from '../wire/encode.ts';
 import { FrameReader, type FrameSink } from '../wire/frames.ts';
@@ -47,7 +48,7 @@ export class Session extends SessionState implements BackendUser, FrameSink, Exc
   /** Takes the socket over. Before, parameters and ReadyForQuery must have been sent. */
   start(): void {
     const socket = this.socket;
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    onChunks(socket, (chunk) => this.#onData(chunk));
     socket.on('drain', () => this.#onDrain());
     socket.on('error', () => this.close());
     socket.on('end', () => this.close());
