@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
+import { writeHeapSnapshot } from 'node:v8';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
 import { LiveConfig } from '../common/config/live.ts';
@@ -32,6 +33,7 @@ import { createReplicationMonitor } from '../replication-monitor/sampler.ts';
  * worth beside others `npm run bench` tells.
  *
  *     node bench/session-path.ts [simple|prepared] [--clients 64] [--pool 20] [--seconds 4]
+ *     node bench/session-path.ts --idle --clients 10000      memory of one that does nothing
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -39,10 +41,12 @@ const { values, positionals } = parseArgs({
     clients: { type: 'string', default: '64' },
     pool: { type: 'string', default: '20' },
     seconds: { type: 'string', default: '4' },
+    idle: { type: 'boolean', default: false },
   },
 });
 const protocol = positionals[0] ?? 'simple';
 const WARM_MS = 1500;
+const sessions = new Set<Session>();
 
 const proxy = proxyConfig.parse({ pool: { size: Number(values.pool) } });
 const live = new LiveConfig(proxy);
@@ -54,8 +58,10 @@ const context = await makeContext(serverPort);
 const listener = createServer({ noDelay: true }, (socket) => startSession(DirectSocket.adopt(socket)));
 listener.listen(0, '127.0.0.1');
 await once(listener, 'listening');
-peer.send({ port: (listener.address() as AddressInfo).port, clients: Number(values.clients) });
+const memory = process.memoryUsage();
+peer.send({ port: (listener.address() as AddressInfo).port, clients: Number(values.clients), idle: values.idle });
 
+if (values.idle) await tellMemory();
 const count = (): number => context.metrics.recorder.totals().get('app')?.queries ?? 0;
 await new Promise((done) => setTimeout(done, WARM_MS));
 const before = { count: count(), usage: process.cpuUsage(), atMs: performance.now() };
@@ -69,6 +75,20 @@ process.stdout.write(
 );
 peer.kill();
 process.exit(0);
+
+async function tellMemory(): Promise<void> {
+  const { heapUsed, external, rss } = memory;
+  while (sessions.size < Number(values.clients)) await new Promise((done) => setTimeout(done, 100));
+  await new Promise((done) => setTimeout(done, 3000));
+  globalThis.gc?.();
+  const now = process.memoryUsage();
+  const each = (bytes: number): string => (bytes / sessions.size / 1024).toFixed(2);
+  const parts = `heap ${each(now.heapUsed - heapUsed)}, external ${each(now.external - external)}`;
+  process.stdout.write(`${sessions.size} idle sessions: ${each(now.rss - rss)} KiB each resident (${parts})\n`);
+  if (process.env['SNAPSHOT'] !== undefined) writeHeapSnapshot(process.env['SNAPSHOT']);
+  peer.kill();
+  process.exit(0);
+}
 
 function startSession(socket: DirectSocket): void {
   socket.pause();
@@ -84,7 +104,9 @@ function startSession(socket: DirectSocket): void {
     credentials: { kind: 'none', how: 'trust' },
   } as const;
   const key = { processId: 1, secretKey: Buffer.alloc(4) };
-  new Session(context, client as never, key, NO_SETTINGS, NO_OWN, () => undefined).start();
+  const session = new Session(context, client as never, key, NO_SETTINGS, NO_OWN, () => undefined);
+  sessions.add(session);
+  session.start();
 }
 
 async function makeContext(port: number): Promise<SessionContext & { metrics: ReturnType<typeof createProxyMetrics> }> {

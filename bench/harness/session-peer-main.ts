@@ -34,7 +34,9 @@ const server = createServer({ noDelay: true }, (socket) => {
 server.listen(0, '127.0.0.1');
 await once(server, 'listening');
 process.send?.((server.address() as AddressInfo).port);
-const [{ port, clients }] = (await once(process, 'message')) as [{ port: number; clients: number }];
+const [{ port, clients, idle }] = (await once(process, 'message')) as [
+  { port: number; clients: number; idle: boolean },
+];
 for (let i = 0; i < clients; i += 1) startClient(port);
 
 function startClient(to: number): void {
@@ -49,6 +51,7 @@ function startClient(to: number): void {
     return encode.query(`SELECT abalance FROM pgbench_accounts WHERE aid = ${aid};`);
   };
   socket.on('error', () => process.exit(0));
+  if (idle) return;
   socket.on('connect', () => socket.write(named ? Buffer.concat([encode.parse('P0_1', text), ...run]) : ask()));
   socket.on('data', () => socket.write(ask())); // an answer is small enough to come in one piece
 }

@@ -33,6 +33,31 @@ interface Waiter {
   readonly refuse: (error: ClientError) => void;
 }
 
+class Pass implements LeaderPass {
+  readonly term: LeaderTarget['term'];
+  readonly node: string;
+  readonly host: string;
+  readonly port: number;
+  readonly seq: number;
+  readonly #onLeave: () => void;
+  #left = false;
+
+  constructor({ term, node, host, port, seq }: LeaderTarget, onLeave: () => void) {
+    this.term = term;
+    this.node = node;
+    this.host = host;
+    this.port = port;
+    this.seq = seq;
+    this.#onLeave = onLeave;
+  }
+
+  leave(): void {
+    if (this.#left) return;
+    this.#left = true;
+    this.#onLeave();
+  }
+}
+
 class HoldingGate implements ObservableWriteGate {
   readonly #options: WriteGateOptions;
   /** In order of arrival; a Set, so that one that gave up leaves at once. */
@@ -125,17 +150,13 @@ class HoldingGate implements ObservableWriteGate {
   #pass(target: LeaderTarget): LeaderPass {
     this.#inFlight++;
     if (this.#inFlight === 1) this.#notify();
-    let left = false;
-    return {
-      ...target,
-      leave: () => {
-        if (left) return;
-        left = true;
-        this.#inFlight--;
-        if (this.#inFlight === 0) this.#notify();
-      },
-    };
+    return new Pass(target, this.#leave);
   }
+
+  readonly #leave = (): void => {
+    this.#inFlight--;
+    if (this.#inFlight === 0) this.#notify();
+  };
 
   #notify(): void {
     for (const listener of this.#listeners) listener();

@@ -6,25 +6,24 @@ import type { Room } from './room.ts';
 /** No connection for a client, for a reason of the proxy's and not of a server: another node would not help. */
 export class PoolFullError extends ClientError {}
 
-/** What a pool was when a client was refused. */
-export interface FullPool {
-  readonly place: BackendPlace;
-  readonly user: string;
-  readonly database: string;
+/** What of a pool tells why a client is refused. */
+interface FullPool {
+  readonly options: { readonly place: BackendPlace; readonly user: string; readonly database: string };
   readonly limits: PoolLimits;
   readonly paused: boolean;
   /** Connections that are open, being opened and on their way out. */
-  readonly all: number;
-  readonly idle: number;
-  readonly waiting: number;
-  readonly room: Room;
+  readonly size: number;
+  readonly stock: { readonly idle: number };
+  readonly queue: { readonly size: number };
 }
 
 const WHO = 'SHOW POOLS and SHOW CLIENTS tell who keeps connections, most often in transactions left open.';
 
 /** `what`: that too many wait, or that it took too long. Names the limit that is reached, its setting, and who holds what. */
-export function poolFull(pool: FullPool, what: string): PoolFullError {
-  const { place, user, database, limits, paused, all, idle, waiting, room } = pool;
+export function poolFull(pool: FullPool, room: Room, what: string): PoolFullError {
+  const { limits, paused, size: all, queue, stock } = pool;
+  const { place, user, database } = pool.options;
+  const waiting = queue.size;
   const message = `no server connection for user "${user}" to database "${database}" on ${place.node}: ${what}`;
   const wait = waiting === 1 ? '1 client waits' : `${waiting} clients wait`;
   if (paused) {
@@ -49,7 +48,7 @@ export function poolFull(pool: FullPool, what: string): PoolFullError {
   return new PoolFullError({
     sqlState: '53300',
     message,
-    detail: `The pool has ${all} of ${limits.size} connections (${limits.sizeFrom}), ${all - idle} in use; ${wait}.`,
+    detail: `The pool has ${all} of ${limits.size} connections (${limits.sizeFrom}), ${all - stock.idle} in use; ${wait}.`,
     hint: `Raise ${limits.sizeFrom}. ${WHO}`,
     safeToRetry: true,
   });

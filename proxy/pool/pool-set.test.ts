@@ -278,3 +278,15 @@ test('a client whose new connection is closed at once is served by room that com
   fake.servers.connections[2]?.accept();
   assert.equal((await wait).closed, false);
 });
+
+test('a pool that nobody uses is forgotten, and closed, so that who has kept it asks for another one', async () => {
+  const fake = new FakePools({});
+  const pool = fake.of();
+  pool.give(await pool.take(never));
+  fake.nowMs += 700_000;
+  fake.pools.sweep(); // its connection has been idle for too long
+  fake.servers.connections[0]?.close();
+  fake.pools.sweep();
+  assert.equal(pool.closed, true);
+  assert.notEqual(fake.of(), pool);
+});

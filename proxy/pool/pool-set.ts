@@ -83,7 +83,7 @@ export class PoolSet implements PoolHost {
     return this.#settings.tls;
   }
 
-  /** The pool for these; made when there is none. Keep the result only as long as it is not `closed`. */
+  /** The pool for these; made when there is none. It may be kept as long as it is not `closed`. */
   poolOf(place: BackendPlace, user: string, database: string, credentials: Credentials): Pool {
     const key = `${place.node}\0${place.host}\0${place.port}\0${place.term ?? place.role}\0${user}\0${database}`;
     let pool = this.#pools.get(key);
@@ -243,7 +243,10 @@ export class PoolSet implements PoolHost {
         const reason = `${node} could not be reached for ${Math.round(forMs)} ms`;
         for (const backend of pool.stock.unheard()) backend.lose(reason);
       }
-      if (pool.size + pool.queue.size === 0 && nowMs - pool.lastUsedMs > FORGET_AFTER_MS) this.#pools.delete(key);
+      if (pool.size + pool.queue.size === 0 && nowMs - pool.lastUsedMs > FORGET_AFTER_MS) {
+        this.#pools.delete(key);
+        pool.close('nobody uses it'); // so that who has kept it asks for another one
+      }
       for (const backend of pool.stock.popSilent(nowMs - pool.limits.checkAfterMs)) {
         const sinceMs = backend.idleSinceMs;
         void runInternal(backend, 'SELECT 1', CHECK_TIMEOUT_MS).then(

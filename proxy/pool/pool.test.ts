@@ -160,3 +160,29 @@ test('the reserve is opened only for who has waited long enough, and closed when
 function make(prompt = true, pool: object = {}): FakePools {
   return new FakePools({ pool: { ...LIMITS.pool, ...pool } }, prompt);
 }
+
+test('who waits without a promise is served in the order of arrival with those who wait with one, and can leave', async () => {
+  const fake = new FakePools({ pool: { size: 1 } });
+  const pool = fake.of();
+  const used = await pool.take(never);
+  const served: string[] = [];
+  const waiter = (name: string) => ({
+    sinceMs: fake.nowMs,
+    served: () => void served.push(name),
+    refused: (error: Error) => void served.push(`${name}: ${error.message}`),
+  });
+  const gone = waiter('gone');
+  assert.equal(pool.enqueue(gone), true);
+  assert.equal(pool.enqueue(waiter('first')), true);
+  const second = pool.take(never).then(() => served.push('second'));
+  pool.queue.leave(gone);
+  pool.give(used);
+  assert.deepEqual(served, ['first']);
+  pool.give(used);
+  await second;
+  assert.deepEqual(served, ['first', 'second']);
+  pool.enqueue(waiter('last'));
+  pool.close('the end');
+  assert.deepEqual(served.slice(2), ['last: the end']);
+  assert.equal(pool.enqueue(waiter('late')), false);
+});

@@ -4,15 +4,13 @@ import type { Credentials } from '../auth/types.ts';
 import { forget, type NodeLoad, onAnswered, onAsked, onFailed } from '../routing/node-load.ts';
 import type { Backend, BackendOwner } from './backend.ts';
 import type { Seat } from './capacity.ts';
+import { LastFailure } from './last-failure.ts';
 import { openBackend } from './open-backend.ts';
-import { poolFull, type PoolFullError } from './pool-error.ts';
+import { poolFull } from './pool-error.ts';
 import type { PoolHost, PoolOptions } from './pool-host.ts';
 import type { Tenant } from './room.ts';
 import { Stock } from './stock.ts';
-import { WaitQueue } from './wait-queue.ts';
-
-/** After a failed connection attempt, nobody tries again for so long: the callers go elsewhere or wait. */
-const RETRY_PAUSE_MS = 50;
+import { type Waiter, WaitQueue } from './wait-queue.ts';
 
 /**
  * Server connections of one user to one database on one node in one role. Last in, first out, so that what is
@@ -32,8 +30,7 @@ export class Pool implements BackendOwner, Tenant {
   readonly #load: NodeLoad;
   readonly #abort = new AbortController();
   #opening = 0;
-  #failedAtMs = -Infinity;
-  #failure: unknown = null;
+  readonly #failure = new LastFailure();
 
   constructor(options: PoolOptions, host: PoolHost) {
     const { place, user, database } = options;
@@ -66,7 +63,8 @@ export class Pool implements BackendOwner, Tenant {
   }
 
   get wants(): number {
-    if (this.paused || this.closed || this.queue.size === 0 || this.#hasJustFailed()) return 0;
+    if (this.paused || this.closed || this.queue.size === 0 || this.#failure.isRecent(this.#host.clock.nowMs()))
+      return 0;
     return Math.max(0, Math.min(this.queue.size - this.#opening, this.#maxSize() - this.size));
   }
 
@@ -77,7 +75,7 @@ export class Pool implements BackendOwner, Tenant {
   /** Connections are opened with this from now on; that the last attempt failed says nothing about the next. */
   renew(credentials: Credentials): void {
     this.#credentials = credentials;
-    this.#failedAtMs = -Infinity;
+    this.#failure.forget();
   }
 
   tryTake(): Backend | null {
@@ -92,16 +90,29 @@ export class Pool implements BackendOwner, Tenant {
   take(signal: AbortSignal): Promise<Backend> {
     const backend = this.tryTake();
     if (backend !== null) return Promise.resolve(backend);
-    if (signal.aborted) return Promise.reject(signal.reason);
-    if (this.closed) return Promise.reject(this.#abort.signal.reason);
-    if (this.stock.all.size === 0 && this.#hasJustFailed()) return Promise.reject(this.#failure);
-    // Beyond the bound are those for whom connections may still be opened.
-    const { all, leaving } = this.stock;
-    const bound = this.limits.maxWaiting + Math.max(0, this.#maxSize() - all.size - leaving);
-    if (this.queue.size >= bound) return Promise.reject(this.#full('too many wait already'));
+    const refusal = signal.aborted ? signal.reason : this.#refusal();
+    if (refusal !== null) return Promise.reject(refusal);
     const wait = this.queue.wait(this.#host.clock.nowMs(), signal);
     this.grow();
     return wait;
+  }
+
+  /** The same for who has its own way to wait, after `tryTake`. False: `take` tells why not. */
+  enqueue(waiter: Waiter): boolean {
+    if (this.#refusal() !== null) return false;
+    this.queue.enter(waiter);
+    this.grow();
+    return true;
+  }
+
+  /** Why nobody can wait now; null: they can. */
+  #refusal(): unknown {
+    if (this.closed) return this.#abort.signal.reason;
+    const { all, leaving } = this.stock;
+    if (all.size === 0 && this.#failure.isRecent(this.#host.clock.nowMs())) return this.#failure.reason;
+    // Beyond the bound are those for whom connections may still be opened.
+    const bound = this.limits.maxWaiting + Math.max(0, this.#maxSize() - all.size - leaving);
+    return this.queue.size >= bound ? poolFull(this, this.#host.room, 'too many wait already') : null;
   }
 
   /** Back into the pool. One that is not clean (outside a transaction, everything answered) is closed. `sinceMs`: not used since. */
@@ -172,14 +183,14 @@ export class Pool implements BackendOwner, Tenant {
     }
     if (spreadMs > 0) return;
     this.renewedAtMs = nowMs;
-    this.#closeIdle();
+    for (const backend of this.stock.idleOnes()) backend.destroy();
   }
 
   /** Nobody gets a connection, and those that come free are closed, until `resume`. */
   pause(): void {
     this.paused = true;
     this.#host.room.unblock(this);
-    this.#closeIdle();
+    for (const backend of this.stock.idleOnes()) backend.destroy();
   }
 
   resume(): void {
@@ -190,7 +201,9 @@ export class Pool implements BackendOwner, Tenant {
   /** Called from time to time while somebody waits. */
   tick(nowMs: number): void {
     const { waitTimeoutMs } = this.limits;
-    this.queue.refuse(nowMs - waitTimeoutMs, () => this.#full(`none came free in ${waitTimeoutMs} ms`));
+    this.queue.refuse(nowMs - waitTimeoutMs, () =>
+      poolFull(this, this.#host.room, `none came free in ${waitTimeoutMs} ms`),
+    );
     this.grow();
   }
 
@@ -204,7 +217,7 @@ export class Pool implements BackendOwner, Tenant {
 
   /** Opens connections in advance, up to `minSize`, where there is room without taking anything from others. */
   fill(): void {
-    if (this.closed || this.paused || this.#hasJustFailed()) return;
+    if (this.closed || this.paused || this.#failure.isRecent(this.#host.clock.nowMs())) return;
     while (this.size < this.limits.minSize && this.#host.room.claim(this)) this.#startOpening();
   }
 
@@ -244,10 +257,6 @@ export class Pool implements BackendOwner, Tenant {
     return this.queue.size === 0 && this.stock.all.size + this.#opening > this.limits.size; // the reserve, or more than a reload allows
   }
 
-  #closeIdle(): void {
-    for (const backend of this.stock.idleOnes()) backend.destroy();
-  }
-
   #startOpening(): void {
     this.#opening += 1;
     void this.#open();
@@ -276,9 +285,8 @@ export class Pool implements BackendOwner, Tenant {
   }
 
   #onOpenFailed(error: unknown): void {
-    this.#failedAtMs = this.#host.clock.nowMs();
-    this.#failure = error;
-    if (!(error instanceof ClientError)) onFailed(this.#load, this.#failedAtMs, true);
+    this.#failure.note(error, this.#host.clock.nowMs());
+    if (!(error instanceof ClientError)) onFailed(this.#load, this.#host.clock.nowMs(), true);
     const { node, role } = this.options.place;
     // Of those that nobody waits for, some fail before each new leader lets clients in.
     const level = this.queue.size > 0 ? 'warn' : 'debug';
@@ -286,15 +294,5 @@ export class Pool implements BackendOwner, Tenant {
     if (this.stock.all.size === 0) this.queue.refuseAll(error);
     // With connections alive the others still have something to wait for; also the first, where the server has too many.
     else if (!(error instanceof ClientError && error.sqlState === '53300')) this.queue.refuseFirst(error);
-  }
-
-  #hasJustFailed(): boolean {
-    return this.#host.clock.nowMs() - this.#failedAtMs < RETRY_PAUSE_MS;
-  }
-
-  #full(what: string): PoolFullError {
-    const { limits, size: all, queue, stock } = this;
-    const now = { limits, all, idle: stock.idle, waiting: queue.size, paused: this.paused, room: this.#host.room };
-    return poolFull({ ...this.options, ...now }, what);
   }
 }

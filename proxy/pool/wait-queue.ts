@@ -1,12 +1,14 @@
 import type { Backend } from './backend.ts';
 
-interface Waiter {
+/** Who waits for a connection. Each wait ends once: served, refused, or left. */
+export interface Waiter {
   readonly sinceMs: number;
-  readonly resolve: (backend: Backend) => void;
-  readonly reject: (error: Error) => void;
+  /** Both are called in the middle of others' work, and must only note what is to be done. It has left the queue. */
+  served(backend: Backend): void;
+  refused(error: Error): void;
 }
 
-/** Clients that wait for a connection, served in order of arrival. Each wait ends once: served, refused, or given up. */
+/** Clients that wait for a connection, served in order of arrival. */
 export class WaitQueue {
   /** A Set keeps the order of insertion. */
   readonly #waiters = new Set<Waiter>();
@@ -26,52 +28,67 @@ export class WaitQueue {
     return this.#first()?.sinceMs ?? Infinity;
   }
 
+  enter(waiter: Waiter): void {
+    this.#waiters.add(waiter);
+    this.#onChange(1);
+  }
+
+  leave(waiter: Waiter): void {
+    if (this.#waiters.delete(waiter)) this.#onChange(-1);
+  }
+
   /** Rejects with the signal's reason when that aborts. */
   wait(sinceMs: number, signal: AbortSignal): Promise<Backend> {
     return new Promise((resolve, reject) => {
-      const settle = (): void => {
-        signal.removeEventListener('abort', onAbort);
-        if (this.#waiters.delete(waiter)) this.#onChange(-1);
-      };
       const waiter: Waiter = {
         sinceMs,
-        resolve: (backend) => {
-          settle();
+        served: (backend) => {
+          signal.removeEventListener('abort', onAbort);
           resolve(backend);
         },
-        reject: (error) => {
-          settle();
+        refused: (error) => {
+          signal.removeEventListener('abort', onAbort);
           reject(error);
         },
       };
-      const onAbort = (): void => waiter.reject(asError(signal.reason));
+      const onAbort = (): void => {
+        this.leave(waiter);
+        reject(asError(signal.reason));
+      };
       signal.addEventListener('abort', onAbort, { once: true });
-      this.#waiters.add(waiter);
-      this.#onChange(1);
+      this.enter(waiter);
     });
   }
 
   /** False: nobody waits. */
   serve(backend: Backend): boolean {
     const first = this.#first();
-    first?.resolve(backend);
-    return first !== undefined;
+    if (first === undefined) return false;
+    this.leave(first);
+    first.served(backend);
+    return true;
   }
 
   refuseFirst(error: unknown): void {
-    this.#first()?.reject(asError(error));
+    const first = this.#first();
+    if (first !== undefined) this.#refuse(first, error);
   }
 
   /** All that have waited since `beforeMs` or longer. */
   refuse(beforeMs: number, error: () => Error): void {
     for (const waiter of this.#waiters) {
       if (waiter.sinceMs > beforeMs) return;
-      waiter.reject(error());
+      this.#refuse(waiter, error());
     }
   }
 
   refuseAll(error: unknown): void {
-    for (const waiter of this.#waiters) waiter.reject(asError(error));
+    for (const waiter of this.#waiters) this.#refuse(waiter, error);
+  }
+
+  #refuse(waiter: Waiter, error: unknown): void {
+    this.leave(waiter);
+    waiter.refused(asError(error));
   }
 
   #first(): Waiter | undefined {

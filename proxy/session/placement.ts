@@ -6,41 +6,14 @@ import { doom, refuseUnit, report } from './refuse.ts';
 import { mayStillLead } from './release.ts';
 import { sendUnit } from './send.ts';
 import { losesState } from './sequences.ts';
-import { mustSettle } from './settle.ts';
-import { choose, enter, find, followerPool, leaderPool, type Placed } from './servers.ts';
+import { enter, find, type Placed } from './servers.ts';
 import type { Session } from './session.ts';
 import type { Unit } from './unit.ts';
 import { waitForLease } from './waits.ts';
 
-/** The fast path: a fresh follower, or the leader, with an idle connection. Nothing is kept when it returns false. */
-export function tryPlace(session: Session, unit: Unit, need: Need): boolean {
-  if (need !== 'leader') {
-    const choice = choose(session, unit, need);
-    if (choice.kind === 'wait') return false;
-    if (choice.kind === 'follower') {
-      const pool = followerPool(session, choice.node);
-      const backend = pool?.tryTake() ?? null;
-      if (pool === null || backend === null) return false;
-      attach(session, { backend, pool, pass: null });
-      return true;
-    }
-  }
-  if (need === 'follower' && mustSettle(session, unit, need)) return false;
-  const pass = session.context.gate.tryEnter();
-  if (pass === null) return false;
-  const pool = leaderPool(session, pass);
-  const backend = pool.tryTake();
-  if (backend === null) {
-    pass.leave();
-    return false;
-  }
-  attach(session, { backend, pool, pass });
-  return true;
-}
-
 /** The slow path; the session's input waits meanwhile. Ends with the unit sent or refused. */
 export function place(session: Session, unit: Unit, need: Need): void {
-  const abort = startWaiting(session);
+  const abort = startWaiting(session, new AbortController());
   void find(session, unit, need, abort.signal).then(
     (placed) => {
       stopWaiting(session);
@@ -63,7 +36,7 @@ export function place(session: Session, unit: Unit, need: Need): void {
 
 /** Leader work after reads on a follower: waits until the leader shows what was read, then starts anew. */
 export function placeSettled(session: Session, unit: Unit): void {
-  const abort = startWaiting(session);
+  const abort = startWaiting(session, new AbortController());
   void enter(session, true, abort.signal).then(
     (pass) => {
       pass.leave();
@@ -78,13 +51,13 @@ export function placeSettled(session: Session, unit: Unit): void {
   );
 }
 
-export function startWaiting(session: Session): AbortController {
-  const abort = new AbortController();
+/** Returns what ends the wait. */
+export function startWaiting<Wait extends { abort(reason: Error): void }>(session: Session, wait: Wait): Wait {
   session.phase = 'placing';
-  session.waiting = abort;
+  session.waiting = wait;
   session.waitingFor = 'connection';
   session.waitingSinceMs = session.context.clock.nowMs();
-  return abort;
+  return wait;
 }
 
 export function stopWaiting(session: Session): void {
@@ -103,7 +76,7 @@ export function attach(session: Session, placed: Placed): void {
 
 /** An open transaction or a pinned session whose leader is not confirmed now: it waits until it is, or is known not to be. */
 export function placeAgain(session: Session, unit: Unit, backend: Backend): void {
-  const abort = startWaiting(session);
+  const abort = startWaiting(session, new AbortController());
   const inTransaction = session.pass !== null;
   session.waitingFor = 'leader';
   const done = inTransaction

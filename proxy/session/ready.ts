@@ -47,7 +47,7 @@ export function onReady(session: Session, entry: Entry, buffer: Buffer, start: n
     session.resets.clear();
     backend.settings = null;
   }
-  tellReady(session, backend, status);
+  relayReady(session, backend, status, buffer, start);
 }
 
 /** After a RESET: it means the session's start-up parameters, and not the server's defaults. */
@@ -73,10 +73,18 @@ function failTransaction(session: Session, { closed, place }: Backend, reason: s
 }
 
 function tellReady(session: Session, backend: Backend, status: 'I' | 'T' | 'E'): void {
+  const ready = readyForQuery(status);
+  relayReady(session, backend, status, ready, 0);
+}
+
+/** `buffer` has the message at `start`: the server's own goes out with what it follows. */
+function relayReady(session: Session, backend: Backend, status: 'I' | 'T' | 'E', buffer: Buffer, start: number): void {
   session.tellParameters(backend);
-  if (session.phase !== 'closed') session.out.send(readyForQuery(status));
+  if (session.phase !== 'closed') session.out.relay(buffer, start, start + READY_BYTES);
   endUnit(session, status);
 }
+
+const READY_BYTES = 6;
 
 function onTransactionOpen(session: Session): void {
   session.settings.beginTransaction();

@@ -60,7 +60,7 @@ export function afterDropped(session: Session, status: 'I' | 'T' | 'E'): void {
     session.stale = null;
     renewStatement(session, stale, unit);
   } else if (backend !== null) {
-    unit.tried.add(backend.place.node);
+    unit.avoid(backend.place.node);
   }
   if (status !== 'I') dropBackend(session);
   else if (session.pins.size === 0) giveBack(session);
@@ -104,7 +104,7 @@ function again(session: Session, unit: Unit): void {
 export function afterLossInFlight(session: Session, backend: Backend, loss: BackendLoss): void {
   const reason = lossReason(loss);
   const unit = session.unit ?? new Unit();
-  unit.tried.add(backend.place.node);
+  unit.avoid(backend.place.node);
   if (backend.insideMessage && session.passedOn) {
     session.close(); // half a message reached the client: nothing sensible can follow it
     return;

@@ -31,7 +31,7 @@ type Fate = 'committed' | 'aborted' | 'unknown';
  * with 40001, or with 08007 where nobody can say. Its input waits meanwhile, within the limits of the write gate.
  */
 export function resolveCommit(session: Session, unit: Unit, lost: LostCommit): void {
-  const abort = startWaiting(session);
+  const abort = startWaiting(session, new AbortController());
   session.exchange.reset();
   void askUntilKnown(session, lost, abort.signal).then(
     (fate) => tell(session, unit, lost, fate),

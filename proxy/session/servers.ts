@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ClientError, LeaseholdError } from '../../common/errors.ts';
+import type { Term } from '../../common/lsn.ts';
 import type { NodeFreshness } from '../../replication-monitor/types.ts';
 import type { LeaderPass } from '../cluster/types.ts';
 import type { Backend } from '../pool/backend.ts';
@@ -53,7 +54,7 @@ async function findFollower(
       if (error instanceof PoolFullError || signal.aborted) throw error;
       if (isEverywhere(error)) refusal ??= error;
     }
-    unit.tried.add(choice.node);
+    unit.avoid(choice.node);
   }
 }
 
@@ -151,8 +152,13 @@ function isEverywhere(error: unknown): error is ClientError {
 }
 
 export function choose(session: Session, unit: Unit, need: Need): FollowerChoice {
+  const { hinted } = unit.plan;
+  if (need === 'follower' && hinted === null && session.level === 'strong') return NOBODY_ELSE;
   return chooseFollower(session.context.monitor.snapshot, followerRequest(session, unit, need));
 }
+
+const NOBODY_ELSE: FollowerChoice = { kind: 'leader' };
+const NONE: ReadonlySet<string> = new Set();
 
 export function followerRequest(session: Session, unit: Unit, need: Need): FollowerRequest {
   const { databaseFloors, pools } = session.context;
@@ -164,7 +170,7 @@ export function followerRequest(session: Session, unit: Unit, need: Need): Follo
     maxStalenessMs: any ? Infinity : session.maxStalenessMs,
     loadOf: pools.loadOf,
     nowMs: session.context.clock.nowMs(),
-    exclude: unit.tried,
+    exclude: unit.tried ?? NONE,
     random: Math.random(),
   };
 }
@@ -172,17 +178,24 @@ export function followerRequest(session: Session, unit: Unit, need: Need): Follo
 export function followerPool(session: Session, node: string): Pool | null {
   const at: NodeFreshness | undefined = session.context.monitor.snapshot.nodes.get(node);
   if (at === undefined) return null;
-  const { user, database, credentials } = session.client;
-  return session.context.pools.poolOf(
-    { node, host: at.host, port: at.port, role: 'follower', term: null },
-    user,
-    database,
-    credentials,
-  );
+  return poolAt(session, node, at.host, at.port, null);
 }
 
 export function leaderPool(session: Session, pass: LeaderPass): Pool {
   const { node, host, port, term } = pass;
+  return poolAt(session, node, host, port, term);
+}
+
+/** Most often the one that served the session last. `term`: of the leader; null: a follower. */
+function poolAt(session: Session, node: string, host: string, port: number, term: Term | null): Pool {
+  const last = session.lastPool;
+  if (last !== null && !last.closed) {
+    const { place } = last.options;
+    if (place.node === node && place.term === term && place.port === port && place.host === host) return last;
+  }
   const { user, database, credentials } = session.client;
-  return session.context.pools.poolOf({ node, host, port, role: 'leader', term }, user, database, credentials);
+  const role = term === null ? 'follower' : 'leader';
+  const pool = session.context.pools.poolOf({ node, host, port, role, term }, user, database, credentials);
+  session.lastPool = pool;
+  return pool;
 }

@@ -88,6 +88,8 @@ export class SessionState {
   readonly home: Home;
   backend: Backend | null = null;
   pool: Pool | null = null;
+  /** The pool that it was served from last, whether it is open any more or not. */
+  lastPool: Pool | null = null;
   pass: LeaderPass | null = null;
   unit: Unit | null = null;
   /** Of the unit in flight: bytes of its answer reached the client's socket; an error was passed on. */
@@ -118,7 +120,7 @@ export class SessionState {
   /** Entries that the error just seen makes void. */
   readonly skipped: Entry[] = [];
   /** While the session waits for a connection or a leader: ends that. */
-  waiting: AbortController | null = null;
+  waiting: { abort(reason: Error): void } | null = null;
   waitingFor: 'connection' | 'leader' | null = null;
   waitingSinceMs = 0;
   requestAt: Date | null = null;

@@ -3,7 +3,7 @@ import type { Backend } from '../pool/backend.ts';
 import type { Pool } from '../pool/pool.ts';
 import { readyForQuery } from '../wire/encode.ts';
 import { onFollower, stateLost } from './errors.ts';
-import { attach, place, placeAgain, placeSettled, tryPlace } from './placement.ts';
+import { attach, place, placeAgain, placeSettled } from './placement.ts';
 import { followerRequest } from './servers.ts';
 import { mustSettle } from './settle.ts';
 import { dropBackend } from './give-back.ts';
@@ -13,6 +13,7 @@ import { mayStillLead } from './release.ts';
 import { sendUnit } from './send.ts';
 import { losesState } from './sequences.ts';
 import type { Session } from './session.ts';
+import { tryPlace } from './try-place.ts';
 import { mention, widenByExecuted } from './sql-statements.ts';
 import { failingUnit, type Unit } from './unit.ts';
 
@@ -41,8 +42,9 @@ export function startUnit(session: Session, unit: Unit): void {
     startOnOwn(session, unit, backend);
     return;
   }
-  if (tryPlace(session, unit, need)) sendUnit(session, unit);
-  else place(session, unit, need);
+  const placed = tryPlace(session, unit, need);
+  if (placed === 'placed') sendUnit(session, unit);
+  else if (placed === 'no') place(session, unit, need);
 }
 
 /** Shadow mode: the leader it is, and what would have been is written down. */
@@ -108,7 +110,7 @@ const UNREADABLE =
   /^['"]?(?:big5|gbk|gb18030|johab|sjis|mskanji|shift_?jis|shift_jis_2004|uhc|win932|win936|win949|win950)/i;
 
 function isUnreadable(encoding: string | undefined): boolean {
-  return encoding !== undefined && UNREADABLE.test(encoding);
+  return encoding !== undefined && encoding !== 'UTF8' && UNREADABLE.test(encoding);
 }
 
 export function needOf(session: Session, unit: Unit): Need {

@@ -103,7 +103,8 @@ export class Unit {
   /** The classification of a simple Query. */
   simple: Classification | null = null;
   attempts = 0;
-  readonly tried = new Set<string>();
+  /** Nodes that failed it; null: none. */
+  tried: Set<string> | null = null;
   /** Run on the leader whatever the plan says: a follower refused it. */
   leaderOnly = false;
   /** All its messages are about this statement, which the proxy answers; earlier ones of the sequence were answered already. */
@@ -124,6 +125,12 @@ export class Unit {
     this.entries.push(entry);
     this.bytes += entry.bytes.length;
     if (entry.kind === 'sync') this.complete = true;
+  }
+
+  /** It is not to go to this node any more, unless there is no other. */
+  avoid(node: string): void {
+    this.tried ??= new Set();
+    this.tried.add(node);
   }
 
   widen(classification: Classification): void {
