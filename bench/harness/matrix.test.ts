@@ -24,6 +24,7 @@ test('nobody connects directly where PostgreSQL would refuse so many', () => {
 test('--quick leaves cells out, and --only names any of the whole matrix', () => {
   const quick = chooseCells(cells, true, null);
   assert.ok(quick.length > 5 && quick.length < cells.length);
+  assert.ok(quick.every(({ sides }) => sides.length > 1 && !sides.includes('odyssey')));
   assert.deepEqual(
     chooseCells(cells, true, '=read-extended-16, copy').map(({ id }) => id),
     ['read-extended-16', 'copy-1'],

@@ -67,7 +67,7 @@ export function allCells(): readonly Cell[] {
  * in no id.
  */
 export function chooseCells(cells: readonly Cell[], quick: boolean, only: string | null): readonly Cell[] {
-  const within = quick && only === null ? cells.filter((cell) => cell.quick) : cells;
+  const within = quick && only === null ? cells.filter((cell) => cell.quick).map(shortened) : cells;
   if (only === null) return within;
   const wanted = only.split(',').map((text) => text.trim());
   const unknown = wanted.filter((text) => !within.some(({ id }) => matches(id, text)));
@@ -77,6 +77,13 @@ export function chooseCells(cells: readonly Cell[], quick: boolean, only: string
     );
   }
   return within.filter(({ id }) => wanted.some((text) => matches(id, text)));
+}
+
+/** The sides that the goals are about, and no direct connection where it is not asked for. */
+function shortened(cell: Cell): Cell {
+  const bare = cell.newConnections || cell.workload === 'big' || cell.workload === 'copy';
+  const sides = cell.sides.filter((side) => side !== 'odyssey' && !(side === 'direct' && bare));
+  return { ...cell, sides };
 }
 
 /** `=read-simple-64` is that cell alone. */

@@ -6,13 +6,15 @@ import type { CellResult } from './results.ts';
 import type { Side, Stage } from './sides.ts';
 import { BIG_BYTES } from './workloads.ts';
 
-const WARM_SECONDS = 3;
+const WARM_SECONDS = 2;
 
 export interface MeasureOptions {
   readonly rounds: number;
   readonly seconds: number;
   readonly scale: number;
   readonly report: (line: string) => void;
+  /** By `performance.now()`: a cell is measured again only if it can be done by then. */
+  readonly untilMs: number;
   /** Ends it between two measurements; it rejects with the reason. */
   readonly signal: AbortSignal;
 }
@@ -38,8 +40,11 @@ export async function measure(
     }
   }
   await warm(cells, stage, options);
+  const lasted = new Map<Cell, number>();
   for (let round = 1; round <= options.rounds; round += 1) {
     for (const { cell, figures, errors } of results) {
+      const startedMs = performance.now();
+      if (round > 1 && startedMs + (lasted.get(cell) ?? 0) > options.untilMs) continue;
       const line: string[] = [];
       for (const name of cell.sides) {
         const side = stage.sides.get(name);
@@ -54,6 +59,7 @@ export async function measure(
           line.push(`${name} failed: ${(error as Error).message.split('\n')[0]}`);
         }
       }
+      lasted.set(cell, performance.now() - startedMs);
       options.report(`round ${round} of ${options.rounds}, ${cell.id}: ${line.join(', ')}`);
     }
   }
@@ -73,9 +79,11 @@ const WARM: Cell = {
 };
 
 async function warm(cells: readonly Cell[], stage: Stage, options: MeasureOptions): Promise<void> {
+  const warmed = new Set<number | null>();
   for (const name of new Set(cells.flatMap(({ sides }) => sides))) {
     const side = stage.sides.get(name);
-    if (side === undefined) continue;
+    if (side === undefined || warmed.has(side.pid)) continue;
+    warmed.add(side.pid);
     options.signal.throwIfAborted();
     try {
       await runPgbench(WARM, side, WARM_SECONDS, options.scale);

@@ -19,7 +19,7 @@ export function toMarkdown(run: Run, plots: readonly string[]): string {
   const lines = [
     '# Results',
     '',
-    `\`${run.command}\`, ${run.startedAt}: ${run.rounds} rounds, sides in turn, ${run.seconds} s each after a second of warming up.`,
+    `\`${run.command}\`, ${run.startedAt}: up to ${run.rounds} rounds, sides in turn, ${run.seconds} s each after a second of warming up.`,
     'Figures are medians over the rounds, with the least and the most; ratios are of the two sides’ figures in the same round.',
     '“CPU” is user and system time of the program between, for each transaction. Everything runs on one machine, the clients too.',
     '',
@@ -38,7 +38,14 @@ function cellLines(result: CellResult): string[] {
   const rows = [...result.figures]
     .filter(([, figures]) => figures.length > 0)
     .map(([side]) => [TITLES[side], ...measures.map(({ of }) => of(side))]);
-  const lines = [`## ${cell.id}`, '', ...table(['', ...measures.map(({ title }) => title)], rows)];
+  const rounds = Math.max(0, ...[...result.figures.values()].map(({ length }) => length));
+  const lines = [
+    `## ${cell.id}`,
+    '',
+    `${rounds} ${rounds === 1 ? 'round' : 'rounds'}`,
+    '',
+    ...table(['', ...measures.map(({ title }) => title)], rows),
+  ];
   for (const [side, why] of errors) lines.push('', `${TITLES[side]}: no figures. ${why.split('\n')[0]}`);
   const failed = [...result.figures].filter(([, figures]) => figures.some((each) => each.failed > 0));
   for (const [side, figures] of failed) {
