@@ -6,7 +6,7 @@ import type { CellResult } from './results.ts';
 import type { Side, Stage } from './sides.ts';
 import { BIG_BYTES } from './workloads.ts';
 
-const WARM_SECONDS = 2;
+const WARM_SECONDS = 1;
 
 export interface MeasureOptions {
   readonly rounds: number;
@@ -71,7 +71,7 @@ const WARM: Cell = {
   id: 'warm',
   workload: 'read',
   protocol: 'simple',
-  clients: 16,
+  clients: 64,
   tls: false,
   newConnections: false,
   sides: [],
@@ -86,7 +86,9 @@ async function warm(cells: readonly Cell[], stage: Stage, options: MeasureOption
     warmed.add(side.pid);
     options.signal.throwIfAborted();
     try {
-      await runPgbench(WARM, side, WARM_SECONDS, options.scale);
+      for (const protocol of ['simple', 'extended', 'prepared'] as const) {
+        await runPgbench({ ...WARM, protocol }, side, WARM_SECONDS, options.scale);
+      }
     } catch (error) {
       options.report(`warming ${name}: ${(error as Error).message}`); // shows in its cells
     }

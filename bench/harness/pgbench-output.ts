@@ -42,6 +42,12 @@ export function parseLatency(logs: readonly string[], fromMs: number): Latency |
   return { p50: at(0.5), p99: at(0.99), p999: at(0.999) };
 }
 
+/** The rate over the whole run, which it tells at its end. */
+export function parseRate(output: string): number | null {
+  const found = /^tps = ([\d.]+) \((?:without initial connection time|including)/m.exec(output);
+  return found === null ? null : Number(found[1]);
+}
+
 /** What it says at its end that a comparison must not hide. */
 export function parseFailures(output: string): { readonly failed: number; readonly aborted: boolean } {
   const failed = Number(/^number of failed transactions: (\d+)/m.exec(output)?.[1] ?? 0);
