@@ -66,7 +66,6 @@ export async function setStage(
     running.push(cluster);
     await initialisePgbench(cluster.port, options.scale);
     await cluster.query(BIG_SQL);
-    await cluster.query('CREATE TABLE bench_in (i int, text text)');
     const authority = createAuthority();
     running.push({ stop: async () => authority.remove() });
     const certificate = authority.issue('localhost', ['DNS:localhost', 'IP:127.0.0.1']);
