@@ -14,6 +14,7 @@ const URGENT_EVERY_MS = 20;
 const FORKS_KEPT = 32;
 const MEMBER_RETRY_MS = 300;
 const SLOTS_RETRY_MS = 2000;
+const SLOTS_AGAIN_MS = 10_000;
 const EXIT_LATE_MS = 10;
 /** An operator waits for what they asked for; it does not happen later, when things may have changed. */
 const CONSENT_MS = 10_000;
@@ -220,8 +221,11 @@ function keepSlots(turn: Turn): void {
   const nodes = leads ? [...new Set([...(slots?.nodes ?? []), ...others])].sort() : [];
   const term = leads ? mode.lead.term : NO_TERM;
   const text = `${server.sample.pid}:${term}:${nodes.join()}`;
-  if (slots?.text === text || turn.now < turn.state.slotsRetryAtMs) return;
-  turn.set({ slots: { text, nodes } });
+  // The slot of one who was away for too long is lost, and only a new one lets it in again, whatever it has done meanwhile.
+  const away = nodes.some((node) => server.sample?.standbys.every((s) => s.node !== node));
+  const kept = slots?.text === text && !(away && turn.now - slots.atMs > SLOTS_AGAIN_MS);
+  if (kept || turn.now < turn.state.slotsRetryAtMs) return;
+  turn.set({ slots: { text, nodes, atMs: turn.now } });
   turn.start('slots', 'slots', 10_000, { type: 'pg-ensure-slots', term, nodes });
 }
 

@@ -28,7 +28,7 @@ export interface AgentState {
   readonly server: ServerFacts;
   readonly memberLease: MemberLease | null;
   readonly published: { readonly text: string; readonly atMs: number } | null;
-  readonly slots: { readonly text: string; readonly nodes: readonly string[] } | null;
+  readonly slots: { readonly text: string; readonly nodes: readonly string[]; readonly atMs: number } | null;
   readonly slotsRetryAtMs: number;
   readonly memberRetryAtMs: number;
   /** The leader's lease, granted ahead of the race for it; null when none is held. */

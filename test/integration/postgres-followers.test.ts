@@ -36,7 +36,13 @@ async function readFiles(node: Node): Promise<void> {
 describe('who may take WAL from whom', () => {
   before(async () => {
     const [portA, portB] = (await freePorts(2)) as [number, number];
-    a = makeNode(folder, 'node-a', portA);
+    const parameters = {
+      max_slot_wal_keep_size: '16MB',
+      wal_keep_size: '0',
+      max_wal_size: '32MB',
+      min_wal_size: '32MB',
+    };
+    a = makeNode(folder, 'node-a', portA, { parameters });
     b = makeNode(folder, 'node-b', portB);
     await a.server.initialise(signal());
     await a.server.start({ role: 'leader', peer: null }, signal());
@@ -74,6 +80,24 @@ describe('who may take WAL from whom', () => {
     await until(a, 'has nobody', (one) => one.standbys.length === 0);
     await b.server.follow(inTerm(a, 8), signal());
     await until(b, 'streams in term 8', (one) => one.receiver.streaming);
+  });
+
+  test('the slot of a follower that was away for too much WAL is made anew, and a clone streams by it', async () => {
+    await b.server.stop('fast', signal());
+    await a.server.openToClients(true, signal());
+    const client = await connect(a, 'postgres', 'postgres', 'postgres');
+    const lost = async () => {
+      await client.query(`SELECT pg_logical_emit_message(false, 'test', repeat('x', 1000000)), pg_switch_wal()`);
+      await client.query('CHECKPOINT');
+      const { rows } = await client.query(`SELECT wal_status FROM pg_replication_slots WHERE slot_name LIKE '%node_b'`);
+      return rows[0]?.wal_status === 'lost';
+    };
+    for (let segments = 0; !(await lost()); segments++) assert.ok(segments < 20, 'the slot is never lost');
+    await a.server.ensureSlots(parseTerm(8), ['node-b'], signal());
+    await client.end();
+    await b.server.clone(inTerm(a, 8), null, signal());
+    await b.server.start({ role: 'follower', peer: inTerm(a, 8) }, signal());
+    await until(b, 'streams by the new slot', (one) => one.receiver.streaming);
   });
 
   test('a follower that is promoted admits followers when it is out of recovery, and has their slots', async () => {

@@ -41,6 +41,12 @@ export function ensureSlots(server: SimPostgres, term: number, nodes: readonly s
   server.disk.slots = wanted;
 }
 
+/** Those by which nobody streams are lost: as good as none, until they are made anew. */
+export function loseSlots(server: SimPostgres): void {
+  const used = [...server.senders].map(([standby, sender]) => slotOf(sender.term, standby));
+  server.disk.slots = new Set([...server.disk.slots].filter((slot) => used.includes(slot)));
+}
+
 /** What its pg_hba.conf and its slots say; null: welcome. */
 export function refusal(server: SimPostgres, standby: string, term: number): string | null {
   if (!server.door.open) return 'pg_hba.conf rejects replication';

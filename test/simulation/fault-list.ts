@@ -43,6 +43,7 @@ export const FAULTS: Readonly<Record<string, (faults: Faults) => void>> = {
   'change the settings': (f) => f.changeSettings(),
   "revoke the leader's lease": (f) => f.revokeLease(),
   'kill at a step': (f) => f.killAtStep(),
+  'lose a slot': (f) => f.loseSlot(),
   'disk full': (f) => f.fillDisk(f.someNode()),
   'command failover': (f) => f.someNode().give({ type: 'command', command: 'failover' }),
   'command stop': (f) => f.someNode().give({ type: 'command', command: 'stop' }),

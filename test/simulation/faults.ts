@@ -1,4 +1,5 @@
 import type { SimContext } from './context.ts';
+import { loseSlots } from './admission.ts';
 import { FAULTS, type FaultTargets, STEPS } from './fault-list.ts';
 import type { SimNode } from './node.ts';
 import { Operator } from './operator.ts';
@@ -170,6 +171,12 @@ export class Faults {
     scheduler.after(random.between(0, 15), () => {
       if (this.#active) kill(node);
     });
+  }
+
+  /** More WAL than a leader keeps for a follower that is away: its slot can be used no more. */
+  loseSlot(): void {
+    const leader = this.leader();
+    if (leader !== null) loseSlots(leader.postgres);
   }
 
   killWatchdog(node: SimNode): void {
