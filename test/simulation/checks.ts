@@ -42,6 +42,12 @@ export class Checks {
     this.lastAckMs = this.#context.scheduler.nowMs;
   }
 
+  /** A server lets clients in. Where no clock told it that its lease is over, that is no fault yet: acknowledging would be one. */
+  opens(node: string, term: number): void {
+    if (term < this.highestTerm && this.#isExcused(node)) return;
+    this.leads(node, term, 'lets clients in');
+  }
+
   /** I1, I2: a server takes clients' writes, in the term for which it was promoted. */
   leads(node: string, term: number, what: string): void {
     if (term < this.highestTerm) {

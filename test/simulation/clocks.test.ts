@@ -37,6 +37,17 @@ test('a leader whose clock stands still keeps PostgreSQL open past its lease, an
   assert.ok(leader.postgres.recovery, 'it follows');
 });
 
+// Seed 103747, before slots were made anew: a machine that had lost time let clients in for some milliseconds, and was no leader any more.
+test('who lets clients in late because its clock stood still is excused, who acknowledges is not', () => {
+  const { world, leader } = atRest(SEED);
+  const { term } = leader.postgres;
+  world.checks.highestTerm = term + 1;
+  assert.throws(() => world.checks.opens(leader.name, term), { invariant: 'I1' });
+  leader.clock.stop();
+  world.checks.opens(leader.name, term);
+  assert.throws(() => world.checks.acknowledge(leader.name, term, 1_000_000), { invariant: 'I1' });
+});
+
 test('a leader whose clock jumps past its deadline fences itself at once, and another one leads', () => {
   const { world, leader } = atRest(SEED);
   const { term } = leader.postgres;

@@ -108,7 +108,7 @@ export class World implements SimContext {
       });
       Object.assign(node.postgres.door, planted.door);
       node.postgres.slowRecoveryMs = planted.slowRecoveryMs ?? 0;
-      node.postgres.onOpen = (term) => this.checks.leads(name, term, 'lets clients in');
+      node.postgres.onOpen = (term) => this.checks.opens(name, term);
       this.nodes.set(name, node);
     }
   }
