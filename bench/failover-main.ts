@@ -44,38 +44,49 @@ if (!['', 'patroni'].includes(values.peers)) usage(`--peers ${values.peers}: onl
 
 const startedAt = new Date();
 const loadBefore = loadText();
-await using stack = new AsyncDisposableStack();
-let interrupted = false;
-let starting: Promise<unknown> = Promise.resolve();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void endEarly());
-let versions = '';
-const missing = await providePrograms((line) => {
-  versions = line;
-  say(line);
-});
-if (missing !== null) throw new Error(missing);
-const beginning = startSides();
-starting = beginning;
-const sides = await beginning;
+const stack = new AsyncDisposableStack();
 const measurements: Measurement[] = [];
-const schedule = scheduleOf({
-  scenarios,
-  runs: (scenario) => (scenario === 'switchover' ? switchovers : runs),
-  peers: sides.length - 1,
-  peerRuns,
-});
-for (const [index, turn] of schedule.entries()) {
-  if (performance.now() > endMs) {
-    say(`the time is over: ${schedule.length - index} runs were left out`);
-    break;
-  }
-  const side = sides[turn.side] as Side;
-  const found = await measure(side, turn.scenario, turn.run);
-  if (interrupted) await new Promise(() => undefined); // the process ends when what it started is gone
-  measurements.push(found);
-  sayMeasurement(found, index + 1);
+let interrupted = false;
+let starting: Promise<readonly Side[]> = Promise.resolve([]);
+let versions = '';
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void endEarly());
+try {
+  await main();
+} catch (error) {
+  if (!interrupted) process.stderr.write(`bench:failover: ${(error as Error).message}\n`);
+  process.exitCode = 1;
 }
-finish();
+if (interrupted) await new Promise(() => undefined); // endEarly ends the process
+await stack.disposeAsync();
+
+async function main(): Promise<void> {
+  const missing = await providePrograms((line) => {
+    versions = line;
+    say(line);
+  });
+  if (missing !== null) throw new Error(missing);
+  starting = startSides();
+  const sides = await starting;
+  const schedule = scheduleOf({
+    scenarios,
+    runs: (scenario) => (scenario === 'switchover' ? switchovers : runs),
+    peers: sides.length - 1,
+    peerRuns,
+  });
+  for (const [index, turn] of schedule.entries()) {
+    if (performance.now() > endMs) {
+      say(`the time is over: ${schedule.length - index} runs were left out`);
+      break;
+    }
+    const found = await measure(sides[turn.side] as Side, turn.scenario, turn.run);
+    if (interrupted) return;
+    measurements.push(found);
+    sayMeasurement(found, `${index + 1}/${schedule.length}`);
+    writeReport(sides); // a run that is interrupted leaves what it has
+  }
+  say(`\n${writeReport(sides)}`);
+  judge(sides[0]?.name ?? '');
+}
 
 /** What is just being started is waited for, so that nothing is left running; a second signal does not wait. */
 async function endEarly(): Promise<void> {
@@ -104,7 +115,8 @@ async function startSides(): Promise<Side[]> {
   return started;
 }
 
-function finish(): void {
+/** Returns it as text. */
+function writeReport(sides: readonly Side[]): string {
   const report = {
     command: `npm run bench:failover -- ${process.argv.slice(2).join(' ')}`.trim(),
     startedAt: `${startedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC`,
@@ -116,20 +128,25 @@ function finish(): void {
     measurements,
   };
   const text = renderReport(report);
-  say(`\n${text}`);
   if (values.out !== undefined) writeFileSync(values.out, text);
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
-  const lost = measurements.reduce((sum, one) => sum + one.lost, 0);
-  const ours = measurements.filter(({ side, scenario }) => side === sides[0]?.name && scenario === 'switchover');
-  const failed = measurements.filter(({ side, stallMs }) => side === sides[0]?.name && stallMs === null).length;
-  const withErrors = ours.filter(({ errors, reconnects }) => Object.keys(errors).length + reconnects > 0).length;
+  return text;
+}
+
+/** What must never be, of ours. */
+function judge(ours: string): void {
+  const own = measurements.filter(({ side }) => side === ours);
+  const lost = own.reduce((sum, one) => sum + one.lost, 0);
+  const failed = own.filter(({ stallMs }) => stallMs === null).length;
+  const planned = own.filter(({ scenario }) => scenario === 'switchover');
+  const withErrors = planned.filter(({ errors, reconnects }) => Object.keys(errors).length + reconnects > 0).length;
   if (lost > 0) say(`FAILED: ${lost} acknowledged writes are lost`);
-  if (withErrors > 0) say(`FAILED: clients saw errors in ${withErrors} of ${ours.length} planned switchovers`);
+  if (withErrors > 0) say(`FAILED: clients saw errors in ${withErrors} of ${planned.length} planned switchovers`);
   if (failed > 0) say(`FAILED: writes did not go on, or something else went wrong, in ${failed} runs of ours`);
   process.exitCode = lost + withErrors + failed > 0 ? 1 : 0;
 }
 
-function sayMeasurement(found: Measurement, number: number): void {
+function sayMeasurement(found: Measurement, number: string): void {
   const { side, scenario, run, stallMs, stallOfAllMs, errors, reconnects, lost, acknowledged, observed } = found;
   const parts = [
     stallMs === null ? 'no end' : `${Math.round(stallMs)} ms`,
@@ -146,7 +163,7 @@ function sayMeasurement(found: Measurement, number: number): void {
             .join(' '),
         ]),
   ];
-  say(`${number}/${schedule.length} ${scenario} ${run} ${side}: ${parts.join(', ')}`);
+  say(`${number} ${scenario} ${run} ${side}: ${parts.join(', ')}`);
 }
 
 function scenarioOf(name: string): Scenario {

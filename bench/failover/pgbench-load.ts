@@ -13,6 +13,8 @@ const CLIENTS = 32;
 /** Of one pgbench: before, in and after the change of the leader. */
 const SECONDS = 6;
 const RESTART_MS = 20;
+/** Of pgbench, after the change. */
+const TAIL_MS = 500;
 const PATIENCE_MS = 120_000;
 
 /** pgbench's own transaction ("TPC-B (sort of)"), whose row of the history says which transaction of whom it was. */
@@ -79,12 +81,16 @@ export async function changeUnderLoad(port: number, change: () => Promise<void>)
     let running = runPgbench(port, folder);
     await sleep(2000);
     const fromMs = Date.now();
-    const changing = change();
+    let doneMs = Number.POSITIVE_INFINITY;
+    const changing = change().finally(() => {
+      doneMs = Date.now();
+    });
     changing.catch(() => undefined); // told below
     for (;;) {
       const instance = await running;
       instances.push(instance);
-      if (instance.code === 0 && instance.endedMs > fromMs + 1000) break;
+      // One that was over before the change has seen nothing of it.
+      if (instance.code === 0 && instance.endedMs > doneMs + TAIL_MS) break;
       if (Date.now() - startedMs > PATIENCE_MS) throw new Error(`no pgbench came through:\n${instance.output}`);
       await sleep(RESTART_MS);
       running = runPgbench(port, folder);
@@ -105,7 +111,7 @@ async function resultOf(port: number, instances: readonly Instance[], fromMs: nu
     transactions: log.filter(({ failed }) => !failed).length,
     failed: log.filter(({ failed }) => failed).length,
     errors: instances.flatMap(({ output }) => clientErrors(output)),
-    restarts: instances.length - 1,
+    restarts: instances.filter(({ code }) => code !== 0).length,
     lost,
   };
 }
