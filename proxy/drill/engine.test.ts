@@ -90,10 +90,20 @@ test('an abort before the fault leaves the cluster alone', async () => {
   assert.equal(report.outcome, 'aborted');
 });
 
+/** However long it takes until the fault begins. */
+function abortAfterStrike(it: { readonly calls: readonly string[] }): AbortController {
+  const abort = new AbortController();
+  const timer = setInterval(() => {
+    if (!it.calls.some((call) => call.startsWith('strike'))) return;
+    clearInterval(timer);
+    setTimeout(() => abort.abort(), 30);
+  }, 5);
+  return abort;
+}
+
 test('an abort during a fault that lasts ends it', async () => {
   const it = fake(facts());
-  const abort = new AbortController();
-  setTimeout(() => abort.abort(), 30);
+  const abort = abortAfterStrike(it);
   const report = await run(it, request('lag', { seconds: 30 }), abort);
   assert.deepEqual(it.calls, ['start', 'strike node2', 'lift', 'finish']);
   assert.equal(report.outcome, 'aborted');
@@ -102,8 +112,7 @@ test('an abort during a fault that lasts ends it', async () => {
 
 test('an agent that is stopped cannot be told to go on: an abort waits for the end of the fault', async () => {
   const it = fake(facts());
-  const abort = new AbortController();
-  setTimeout(() => abort.abort(), 30);
+  const abort = abortAfterStrike(it);
   const report = await run(it, request('freeze', { what: 'agent', seconds: 1 }), abort);
   assert.deepEqual(it.calls, ['start', 'strike node1', 'finish']);
   assert.equal(report.outcome, 'aborted');
