@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { bytesWrittenTo, DirectSocket, onChunks, writeAllTo, writeTo } from './direct-socket.ts';
+import { bytesWrittenTo, DirectSocket, onChunks, sendAllTo, writeAllTo, writeTo } from './direct-socket.ts';
 
 let server: Server;
 let accepted: Promise<DirectSocket>;
@@ -143,6 +143,22 @@ test('a write to a connection that is broken is noticed at once, and tells an er
     return direct.errored !== null;
   });
   await failed;
+});
+
+test('what the kernel has taken a part of counts as sent, also when it refuses the rest', async () => {
+  const { peer, direct } = await pair();
+  direct.pause();
+  assert.equal(sendAllTo(direct, [Buffer.from('a'), Buffer.from('b')]), true);
+  // The stream's own write fails at once, as after a reset; what was passed by before it stays sent.
+  direct.write = (): boolean => {
+    direct.destroy();
+    return false;
+  };
+  peer.pause();
+  const much = Buffer.alloc(32 * 1024 * 1024);
+  assert.equal(sendAllTo(direct, [much]), true);
+  assert.ok(direct.bytesPassedBy > 2 && direct.bytesPassedBy < much.length, `${direct.bytesPassedBy}`);
+  assert.equal(sendAllTo(direct, [Buffer.from('c')]), false);
 });
 
 test('a server waits for the connections that were taken over', async () => {

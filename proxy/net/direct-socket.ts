@@ -91,6 +91,7 @@ export function writeTo(socket: Socket, bytes: Buffer): boolean {
 export function writeAllTo(socket: Socket, pieces: readonly Buffer[]): boolean {
   let size = 0;
   for (const { length } of pieces) size += length;
+  if (pieces.length === 1) return writeTo(socket, pieces[0] as Buffer);
   if (size <= JOIN_BYTES) return writeTo(socket, Buffer.concat(pieces, size));
   let fits = true;
   socket.cork();
@@ -99,7 +100,23 @@ export function writeAllTo(socket: Socket, pieces: readonly Buffer[]): boolean {
   return fits;
 }
 
+/** Writes all of them. False: the kernel has refused it at once, every byte. */
+export function sendAllTo(socket: Socket, pieces: readonly Buffer[]): boolean {
+  const before = passedBy(socket);
+  writeAllTo(socket, pieces);
+  return passedBy(socket) > before || !refuses(socket);
+}
+
+/** Nothing that is written leaves this process any more. */
+export function refuses(socket: Socket): boolean {
+  return socket.destroyed || !socket.writable || socket.errored !== null;
+}
+
+function passedBy(socket: Socket): number {
+  return socket instanceof DirectSocket ? socket.bytesPassedBy : 0;
+}
+
 /** Of a socket of any kind. */
 export function bytesWrittenTo(socket: Socket): number {
-  return socket.bytesWritten + (socket instanceof DirectSocket ? socket.bytesPassedBy : 0);
+  return socket.bytesWritten + passedBy(socket);
 }

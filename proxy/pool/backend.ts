@@ -1,6 +1,6 @@
 import type { BackendLogin } from '../auth/types.ts';
 import type { SettingsImage } from '../routing/settings-image.ts';
-import { onChunks, writeAllTo, writeTo } from '../net/direct-socket.ts';
+import { onChunks, refuses, sendAllTo, writeTo } from '../net/direct-socket.ts';
 import { decodeErrorFields, type ErrorFields } from '../wire/decode.ts';
 import { TERMINATE } from '../wire/encode.ts';
 import { FrameReader, type FrameSink, gatherLimits } from '../wire/frames.ts';
@@ -155,10 +155,10 @@ export class Backend implements FrameSink {
     return writeTo(this.#socket, bytes);
   }
 
-  /** The same of several messages, in one write. */
+  /** Messages in one write. False: no byte of them has left this process. */
   writeAll(messages: readonly Buffer[]): boolean {
     this.#asks();
-    return writeAllTo(this.#socket, messages);
+    return sendAllTo(this.#socket, messages) || this.encrypted;
   }
 
   #asks(): void {
@@ -182,7 +182,7 @@ export class Backend implements FrameSink {
    * what was written waits there to be encrypted.
    */
   get refuses(): boolean {
-    return this.#closed || this.#socket.destroyed || !this.#socket.writable || this.#socket.errored !== null;
+    return this.#closed || refuses(this.#socket);
   }
 
   get bytesRead(): number {

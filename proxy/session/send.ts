@@ -224,10 +224,7 @@ export function sendEntry(session: Session, entry: Entry): void {
 function write(session: Session, backend: Backend, writes: readonly Buffer[]): void {
   if (writes.length === 0) return;
   if (backend.refuses) return; // its loss is about to be told, and nothing of this was sent
-  if (writes.length === 1) backend.write(writes[0] as Buffer);
-  else backend.writeAll(writes);
-  // A write that the kernel refuses at once took no byte of it.
-  if (backend.encrypted || !backend.refuses) session.outcome.sent = true;
+  if (backend.writeAll(writes)) session.outcome.sent = true;
 }
 
 /** As a server says it that has kept the statement: JDBC's driver and asyncpg prepare anew when they hear it from this routine. */
