@@ -143,19 +143,27 @@ async function untilAtRest(cluster: LocalCluster): Promise<string[]> {
   for (let tries = 0; tries < 40; tries++) {
     open = [];
     for (const node of (await cluster.status()).nodes) {
-      const client = new pg.Client({ connectionString: `postgres://app:app@${node.address}/app` });
-      await client.connect();
-      const { rows } = await client.query<{ text: string }>(
-        "SELECT state || ' since ' || xact_start || ': ' || query AS text FROM pg_stat_activity WHERE usename = 'app' AND xact_start IS NOT NULL AND pid <> pg_backend_pid()",
-      );
-      await client.end();
-      open.push(...rows.map(({ text }) => `${node.node}: ${text.slice(0, 200)}`));
+      const texts = await openOn(node.address).catch((error: Error) => [error.message]); // it may have led until just now
+      open.push(...texts.map((text) => `${node.node}: ${text.slice(0, 200)}`));
     }
     const { clients } = await sampleProxy(proxyPid(cluster.up.pid as number), cluster.httpPort, 0);
     if (open.length === 0 && clients === 0) break;
     await sleep(500);
   }
   return open;
+}
+
+async function openOn(address: string): Promise<string[]> {
+  const client = new pg.Client({ connectionString: `postgres://app:app@${address}/app` });
+  try {
+    await client.connect();
+    const { rows } = await client.query<{ text: string }>(
+      "SELECT state || ' since ' || xact_start || ': ' || query AS text FROM pg_stat_activity WHERE usename = 'app' AND xact_start IS NOT NULL AND pid <> pg_backend_pid()",
+    );
+    return rows.map(({ text }) => text);
+  } finally {
+    await client.end();
+  }
 }
 
 /** Clients that wait here come back all at once. */

@@ -26,14 +26,15 @@ export async function fuzzBytes(cluster: ProxyCluster, campaign: BytesCampaign):
   const states = new Map<string, number>();
   let runs = 0;
   let settled: Sample | null = null;
+  const halfTimeMs = (performance.now() + campaign.untilMs) / 2;
   while (runs < campaign.runs && performance.now() < campaign.untilMs && proxy.alive && watcher.faults.length === 0) {
     const batch = await Promise.all(
       Array.from({ length: AT_ONCE }, () => attack(random.fork(), proxy.port).catch(() => null)),
     );
     for (const each of batch) if (each !== null) states.set(each.state, (states.get(each.state) ?? 0) + 1);
     runs += AT_ONCE;
-    // Caches fill first: what comes later must not grow.
-    if (settled === null && runs >= Math.min(campaign.runs / 2, 400))
+    // The first half makes the heap as large as this work wants it: the second must not make it grow.
+    if (settled === null && (runs >= campaign.runs / 2 || performance.now() >= halfTimeMs))
       settled = await sampleProxy(proxy.pid, proxy.httpPort, 0);
   }
   await watcher.stop();
