@@ -35,7 +35,10 @@ export function abandon(session: Session): void {
     return;
   }
   // As with PostgreSQL itself, an autocommit write or a COMMIT that is on its way is carried out.
-  if (phase === 'busy' && mayNotBeStopped(session)) return;
+  if (phase === 'busy' && mayNotBeStopped(session)) {
+    backend.resume(); // it may have waited for a client that did not read
+    return;
+  }
   if (phase === 'busy') backend.sendCancel();
   dropBackend(session);
 }

@@ -37,13 +37,13 @@ import { ClientStatements, type Unit, type UnitScope, unitScope } from './unit.t
  *     busy, open ──CopyInResponse──▶ copy-in ──CopyDone, CopyFail──▶ busy (Query) or open
  *     open ──server lost──▶ discarding ──Sync──▶ idle
  */
+export type Phase = 'idle' | 'gathering' | 'placing' | 'busy' | 'open' | 'copy-in' | 'discarding' | 'closed';
+
 /** Why a transaction is lost. `told`: to a statement of it, the next ones hear that it has failed. */
 export interface Doom {
   readonly error: ClientError;
   readonly told: boolean;
 }
-
-export type Phase = 'idle' | 'gathering' | 'placing' | 'busy' | 'open' | 'copy-in' | 'discarding' | 'closed';
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 

@@ -157,6 +157,10 @@ export class Session extends SessionState implements BackendUser, FrameSink, Exc
   }
 
   onCopyIn(): void {
+    if (this.phase === 'closed') {
+      this.backend?.lose('its client has gone before its COPY began'); // as with PostgreSQL itself, it is rolled back
+      return;
+    }
     this.phase = 'copy-in';
     this.awaitsCopy = false;
     this.holding = false;

@@ -29,6 +29,7 @@ export function settle(session: Session, signal: AbortSignal): Promise<void> {
   const { floor, settleWaitMs } = session;
   const { monitor, lease, clock, metrics } = session.context;
   const startedMs = clock.nowMs();
+  if (signal.aborted) return Promise.reject(signal.reason as Error);
   return new Promise((resolve, reject) => {
     const end = (outcome: SettleOutcome, error?: Error): void => {
       for (const timer of timers) clearTimeout(timer);
