@@ -13,6 +13,7 @@ import type { CoreConfig } from './core/types.ts';
 import { layoutOf } from './postgres/files.ts';
 import { identityFor } from './postgres/identity.ts';
 import { createPostgresServer } from './postgres/server.ts';
+import { requireNoStranger } from './postgres/stranger.ts';
 import { cuttable } from './store/cuttable.ts';
 import { createEtcdStore } from './store/etcd.ts';
 import { startWatchdog } from './watchdog.ts';
@@ -32,8 +33,10 @@ export async function runAgent(config: LeaseholdConfig, logger: Logger, signal: 
     throw new LeaseholdError('CONFIG', 'the configuration has no agent or no service part');
   }
   const layout = layoutOf(agentConfig.dataDir);
+  const user = identityFor(agentConfig.postgres.osUser);
+  requireNoStranger(layout, user.uid);
   const postgres = createPostgresServer({ agent: agentConfig, cluster, service, logger });
-  const localFile = await openLocalState(layout, identityFor(agentConfig.postgres.osUser));
+  const localFile = await openLocalState(layout, user);
   const local = localFile.read();
   let agent: Agent | null = null;
   let faults: NodeFaults | null = null;

@@ -4,15 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeLayout } from './files.ts';
 import type { RunAs } from './identity.ts';
-import { PostgresEnvironmentError } from './errors.ts';
-import {
-  findProcesses,
-  killAllProcesses,
-  readPostmasterPid,
-  sendSignal,
-  type ServerProcess,
-  titleOf,
-} from './processes.ts';
+import { findProcesses, killAllProcesses, readPostmasterPid, sendSignal } from './processes.ts';
 import { programEnvironment } from './programs.ts';
 
 const LOG_MAX_BYTES = 16 * 1024 * 1024;
@@ -95,8 +87,7 @@ export class Postmaster {
 
   /**
    * Ends a server that an earlier agent left running here, and programs that it left unfinished: this agent was not
-   * there to watch them, so nothing is built on them. SIGQUIT first: it lets the postmaster tell its clients. Throws
-   * `PostgresEnvironmentError` where somebody else's server runs.
+   * there to watch them, so nothing is built on them. SIGQUIT first: it lets the postmaster tell its clients.
    */
   async expelStrangers(signal: AbortSignal): Promise<{ readonly foundAny: boolean }> {
     if (this.#child !== null) return { foundAny: false };
@@ -104,7 +95,6 @@ export class Postmaster {
     const found = findProcesses(folders, this.#user.uid);
     if (found.length === 0) return { foundAny: false };
     const postmaster = readPostmasterPid(this.#layout.dataDir);
-    this.#requireOurs(found, postmaster);
     if (found.some((one) => one.pid === postmaster)) sendSignal(postmaster as number, 'SIGQUIT');
     const until = performance.now() + IMMEDIATE_GRACE_MS;
     while (performance.now() < until && findProcesses([this.#layout.dataDir], this.#user.uid).length > 0) {
@@ -113,15 +103,6 @@ export class Postmaster {
     for (const one of findProcesses(folders, this.#user.uid)) sendSignal(one.pid, 'SIGKILL');
     await killAllProcesses(this.#layout.dataDir, this.#user.uid);
     return { foundAny: true };
-  }
-
-  /** A server that somebody else started here is not ours to kill: it may be in use. */
-  #requireOurs(found: readonly ServerProcess[], postmaster: number | null): void {
-    if (postmaster === null || !found.some((one) => one.pid === postmaster)) return;
-    if (titleOf(postmaster).includes(this.#layout.configFile)) return;
-    throw new PostgresEnvironmentError(
-      `a PostgreSQL that no agent has started runs in ${this.#layout.dataDir} (pid ${postmaster}): stop it; data that is new to Leasehold is prepared with \`leasehold adopt\``,
-    );
   }
 
   /** Why it would not start: the FATAL and PANIC lines that it wrote since it was started. */

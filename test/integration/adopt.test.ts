@@ -41,10 +41,12 @@ describe('data that PostgreSQL made without Leasehold', () => {
     const refused = adopt(agent);
     assert.equal(refused.status, 1);
     assert.match(refused.output, new RegExp(`PostgreSQL runs in .* \\(pid ${pid}\\): stop it first`));
-    const { server } = makeNode(folder, 'plain', port);
-    await assert.rejects(server.inspect(signal()), /no agent has started .* `leasehold adopt`/);
+    const begun = cli('agent', agent);
+    assert.equal(begun.status, 1);
+    assert.match(begun.output, /no agent has started runs in .* stop it; .* `leasehold adopt`/);
     assert.ok(isRunning(pid));
     stopPlain(dataDir);
+    const { server } = makeNode(folder, 'plain', port);
     await assert.rejects(
       server.start({ role: 'leader', peer: null }, signal()),
       /has no role leasehold.*`leasehold adopt`/,
@@ -101,7 +103,11 @@ function configOf(dataDir: string, port: number): object {
 }
 
 function adopt(agent: Pick<AgentProcess, 'configFile'>): { status: number | null; output: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [CLI, 'adopt', '--config', agent.configFile], {
+  return cli('adopt', agent);
+}
+
+function cli(command: string, agent: Pick<AgentProcess, 'configFile'>): { status: number | null; output: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [CLI, command, '--config', agent.configFile], {
     encoding: 'utf8',
     timeout: 60_000,
   });
