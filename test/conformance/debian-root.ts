@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { cacheFolder, packageRoot } from '../../ops/paths.ts';
 import { exec, type ExecResult } from '../../ops/setup/exec.ts';
+import { debianMirror } from '../support/debian-mirror.ts';
 import { installPackages } from './debian-packages.ts';
 
 /** Releases of Debian by the major version of PostgreSQL that they carry. */
@@ -53,7 +54,7 @@ async function makeRoot(folder: string, release: string, major: number, say: (li
   say(`making a root of Debian ${release}, the first time only …`);
   const scripts = '/usr/share/debootstrap/scripts';
   // A debootstrap that is older than the release does not know its name; all since then are made like sid.
-  const script = existsSync(join(scripts, release)) ? [] : ['http://deb.debian.org/debian', join(scripts, 'sid')];
+  const script = existsSync(join(scripts, release)) ? [] : [await debianMirror(), join(scripts, 'sid')];
   await must(exec('debootstrap', ['--variant=minbase', release, unfinished, ...script]));
   copyFileSync('/etc/hosts', join(unfinished, 'etc/hosts'));
   // A mirror that is some days behind serves as well.

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { cacheFolder } from '../../../ops/paths.ts';
 import { hasDebianTools, libraryPathOf, writeAptConfig } from '../../../ops/setup/debian.ts';
 import { exec } from '../../../ops/setup/exec.ts';
+import { debianMirror } from '../../../test/support/debian-mirror.ts';
 
 /** The programs that Leasehold is compared with, unpacked from Debian's packages: nothing is installed. */
 export interface Peers {
@@ -43,7 +44,7 @@ async function fetchInto(folder: string, tree: string, report: (line: string) =>
   try {
     mkdirSync(join(apt, 'none'), { recursive: true });
     writeFileSync(join(apt, 'status'), '');
-    writeFileSync(join(apt, 'list'), `deb [signed-by=${KEYRING}] http://deb.debian.org/debian ${SUITE} main\n`);
+    writeFileSync(join(apt, 'list'), `deb [signed-by=${KEYRING}] ${await debianMirror()} ${SUITE} main\n`);
     const config = writeAptConfig(apt, [
       `Dir::State::status "${join(apt, 'status')}";`, // nothing counts as installed: the tree needs nothing of the system
       `Dir::Etc::sourcelist "${join(apt, 'list')}";`,
