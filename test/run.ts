@@ -48,7 +48,7 @@ const parts: readonly Part[] = [
       const engine = await acquireEngine({ install: requireAll, logDir: CACHE });
       if (engine.kind === 'absent') return engine.why;
       atEnd(engine.stop);
-      return ensureBaseImages(ROOT) ?? ensureCompose(CACHE);
+      return (await ensureBaseImages(ROOT)) ?? ensureCompose(CACHE);
     },
   },
 ];

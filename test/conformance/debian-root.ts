@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { cacheFolder, packageRoot } from '../../ops/paths.ts';
 import { exec, type ExecResult } from '../../ops/setup/exec.ts';
-import { debianMirror } from '../support/debian-mirror.ts';
+import { makeDebian } from '../support/debian-release.ts';
 import { installPackages } from './debian-packages.ts';
 
 /** Releases of Debian by the major version of PostgreSQL that they carry. */
@@ -52,13 +52,8 @@ async function makeRoot(folder: string, release: string, major: number, say: (li
   rmSync(unfinished, { recursive: true, force: true });
   mkdirSync(unfinished, { recursive: true, mode: 0o755 });
   say(`making a root of Debian ${release}, the first time only …`);
-  const scripts = '/usr/share/debootstrap/scripts';
-  // A debootstrap that is older than the release does not know its name; all since then are made like sid.
-  const script = existsSync(join(scripts, release)) ? [] : [await debianMirror(), join(scripts, 'sid')];
-  await must(exec('debootstrap', ['--variant=minbase', release, unfinished, ...script]));
+  await makeDebian(release, unfinished);
   copyFileSync('/etc/hosts', join(unfinished, 'etc/hosts'));
-  // A mirror that is some days behind serves as well.
-  writeFileSync(join(unfinished, 'etc/apt/apt.conf.d/90leasehold'), 'Acquire::Check-Valid-Until "false";\n');
   // No server of the package's own making, and none started while it is unpacked.
   mkdirSync(join(unfinished, 'etc/postgresql-common'), { recursive: true });
   writeFileSync(join(unfinished, 'etc/postgresql-common/createcluster.conf'), 'create_main_cluster = false\n');

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { makeDebian } from '../support/debian-release.ts';
 
 /** The tags that Dockerfile and compose.yaml name. */
 export const BASE_IMAGES = { node: 'node:24-trixie-slim', etcd: 'quay.io/coreos/etcd:v3.5.28' } as const;
@@ -29,7 +30,7 @@ function debianImage(release: string): string {
  * packages under the same tags (root, with debootstrap), so that the tests also run where no image registry can be
  * reached. Returns why not, or null.
  */
-export function ensureBaseImages(root: string): string | null {
+export async function ensureBaseImages(root: string): Promise<string | null> {
   const { debian } = testedRelease(process.env);
   const tags = new Set([...Object.values(BASE_IMAGES), DEBIAN, debianImage(debian)]);
   const missing = [...tags].filter((tag) => !present(tag) && !pull(tag));
@@ -38,7 +39,7 @@ export function ensureBaseImages(root: string): string | null {
     return `${missing.join(', ')} cannot be pulled, and building stand-ins needs root and debootstrap`;
   }
   for (const release of new Set(['trixie', debian])) {
-    if (missing.includes(debianImage(release))) importDebian(release);
+    if (missing.includes(debianImage(release))) await importDebian(release);
   }
   if (missing.includes(BASE_IMAGES.node)) buildNode(root);
   if (missing.includes(BASE_IMAGES.etcd)) buildEtcd();
@@ -66,10 +67,10 @@ export function ensureCompose(cacheDir: string): string | null {
   return docker(['compose', 'version']).status === 0 ? null : '`docker compose` does not run';
 }
 
-function importDebian(release: string): void {
+async function importDebian(release: string): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'leasehold-debian-'));
   try {
-    run('debootstrap', ['--variant=minbase', release, dir]);
+    await makeDebian(release, dir);
     run('sh', ['-c', `tar -C '${dir}' -c . | docker import - ${debianImage(release)}`]);
   } finally {
     rmSync(dir, { recursive: true, force: true });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { cacheFolder } from '../../../ops/paths.ts';
 import { hasDebianTools, libraryPathOf, writeAptConfig } from '../../../ops/setup/debian.ts';
 import { exec } from '../../../ops/setup/exec.ts';
-import { debianMirror } from '../../../test/support/debian-mirror.ts';
+import { debianMirror } from '../../../test/support/debian-release.ts';
 
 /** The programs that Leasehold is compared with, unpacked from Debian's packages: nothing is installed. */
 export interface Peers {
